@@ -1,0 +1,2 @@
+//! media child
+fn main() {}

@@ -1,0 +1,2 @@
+//! relayd
+fn main() {}

@@ -1,0 +1,25 @@
+//! A live stream as data: timeline, cuts, parts, window, playlists.
+//!
+//! This crate is a core: it never waits, opens, spawns, sleeps or rolls dice. What has state takes input and
+//! `now`, and returns commands; what has none is plain functions.
+//!
+//! ```text
+//! access units -> timeline -> cutter -> (media child) -> part headers -> window -> playlists
+//! ```
+#![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod codec;
+pub mod cutter;
+pub mod flv;
+pub mod header;
+pub mod playlist;
+pub mod timeline;
+pub mod track;
+pub mod window;
+
+pub use header::{CutPart, EpochId, EpochRecord, ObjectName, PartHeader};
+pub use track::{AccessUnit, AudioFormat, Codec, Millis, Ticks, TrackConfig, TrackKind, Tracks};
