@@ -146,9 +146,11 @@ mod tests {
     #[test]
     fn names_read_back_as_written() {
         let epoch = EpochId(0x0123_4567_89ab_cdef);
-        for name in
-            [ObjectName::Init(epoch), ObjectName::Segment(epoch, 0), ObjectName::Part(epoch, u64::MAX, u32::MAX)]
-        {
+        for name in [
+            ObjectName::Init(epoch),
+            ObjectName::Segment(epoch, 0),
+            ObjectName::Part(epoch, u64::MAX, u32::MAX),
+        ] {
             assert_eq!(name.to_string().parse(), Ok(name));
         }
     }
