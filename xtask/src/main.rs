@@ -1,1 +1,76 @@
-fn main() {}
+//! Every developer command of Relaybox: `cargo xtask demo`, `cargo xtask test`, `cargo xtask ci` and the rest.
+//!
+//! One module per command; the other modules are what commands share. This crate links nothing in C and imports no
+//! crate of ours, so that it builds on a machine which has a compiler and nothing else yet.
+
+mod apt;
+mod build;
+mod child;
+mod ci;
+mod command;
+mod cross;
+mod demo;
+mod deny;
+mod origin;
+mod publish;
+mod soak;
+mod source;
+mod stop;
+mod test;
+mod tidy;
+mod viewer;
+mod web;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser, Debug)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Developer commands of Relaybox", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// One box with a test picture: installs, builds, publishes, serves and reads back
+    Demo(demo::Args),
+    /// The tests: what fits 30 minutes on 2 cores, or one profile by name
+    Test(test::Args),
+    /// Format, clippy, tidy, deny, test and a smoke of each profile, as CI runs them
+    Ci(ci::Args),
+    /// Hold the source tree against its own rules
+    Tidy,
+    /// Licenses, bans and sources of dependencies
+    Deny(deny::Args),
+    /// Build the pages
+    Web(web::Args),
+    /// Build the daemon for aarch64 in a Debian trixie chroot and start it under emulation
+    Cross(cross::Args),
+    /// Publish the test picture to an RTMP address
+    Publish(publish::Args),
+    /// Which Debian packages a purpose needs, and installing them
+    Apt(apt::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Ci(args) => ci::run(&args),
+        Command::Tidy => tidy::run(),
+        Command::Deny(args) => deny::run(&args),
+        Command::Web(args) => web::run(&args),
+        Command::Cross(args) => cross::run(&args),
+        Command::Publish(args) => publish::run(&args),
+        Command::Apt(args) => apt::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -5,3 +5,6 @@
 //! that ingests nothing loads none of it, and what comes from outside is parsed in C only there.
 
 pub mod message;
+mod packager;
+
+pub use packager::{Job, JobEvent, Packager, PackagerConfig, PackagerError};

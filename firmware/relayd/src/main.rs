@@ -1,2 +1,57 @@
-//! relayd
-fn main() {}
+//! `relayd`: the daemon of a box, and the tools that look at streams from outside.
+//!
+//! This file reads the command line and nothing else; each command is a module.
+
+mod advice;
+mod backstage;
+mod health;
+mod pipeline;
+mod publish;
+mod run;
+mod secrets;
+mod settings;
+mod status;
+mod tls;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "relayd", version, about = "The daemon of a Relaybox")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Take streams and serve them.
+    Run(Box<run::Args>),
+    /// Read a settings file, say what is wrong with it, change nothing.
+    CheckConfig { file: PathBuf },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("relayd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Run(args) => run::run(*args).map(|()| ExitCode::SUCCESS),
+        Command::CheckConfig { file } => {
+            settings::Settings::read(Some(&file), settings::Fragment::default())?;
+            println!("{}: good", file.display());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

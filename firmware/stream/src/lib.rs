@@ -16,6 +16,7 @@ pub mod codec;
 pub mod cutter;
 pub mod flv;
 pub mod header;
+pub mod opus;
 pub mod playlist;
 pub mod timeline;
 pub mod track;

@@ -20,6 +20,7 @@ mod admit;
 mod answer;
 pub(crate) mod generation;
 mod lifecycle;
+mod restore;
 pub(crate) mod segment;
 mod shed;
 mod trim;
@@ -29,6 +30,7 @@ mod tests;
 
 pub use admit::WindowError;
 use generation::Generation;
+pub use restore::Memo;
 use segment::{Segment, SegmentState};
 
 /// Segments in a window; the oldest leaves when there would be more.

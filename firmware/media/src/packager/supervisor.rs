@@ -1,0 +1,201 @@
+//! The task that owns the child process.
+
+use std::io;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command as Process};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+
+use super::{JobEvent, PackagerConfig, Request, Shared};
+use crate::message::{Command, Output, put_header, take_frame};
+
+/// How often the child is asked for a sign of life.
+const PING_EVERY: Duration = Duration::from_millis(250);
+/// A child that dies sooner than this after its start is started again only after a pause.
+const STABLE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(500);
+const READ_BYTES: usize = 256 << 10;
+
+/// Why a child is no longer there.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("no job was left")]
+    Idle,
+    #[error("nobody is left who could ask")]
+    Unused,
+    #[error("the packager does not start")]
+    Start(#[source] io::Error),
+    #[error("the packager ended: {0}")]
+    Exit(String),
+    #[error("the packager did not answer for {0} ms")]
+    Hung(u128),
+}
+
+pub(super) async fn run(config: PackagerConfig, mut inbox: mpsc::Receiver<Request>, shared: Arc<Shared>) {
+    let mut earliest = Instant::now();
+    while let Some(request) = inbox.recv().await {
+        let Request::Open { frame } = request else { continue };
+        sleep_until(earliest).await;
+        let started = Instant::now();
+        let ended = watch(&config, &mut inbox, &shared, &frame).await;
+        shared.child.store(0, Ordering::Relaxed);
+        match &ended {
+            Ended::Idle => tracing::info!("the packager rests"),
+            Ended::Unused => return,
+            Ended::Start(_) | Ended::Exit(_) | Ended::Hung(_) => {
+                let error: &dyn std::error::Error = &ended;
+                tracing::warn!(error, "lost the packager; open streams begin a new epoch");
+                shared.lose_all(&ended.to_string());
+            }
+        }
+        // Frames of lost jobs are of no use to the next child; new jobs are asked for again by their streams.
+        let brief = started.elapsed() < STABLE;
+        earliest = Instant::now() + if brief && !matches!(ended, Ended::Idle) { PAUSE } else { Duration::ZERO };
+    }
+}
+
+/// Starts a child and serves it until it is gone.
+async fn watch(
+    config: &PackagerConfig,
+    inbox: &mut mpsc::Receiver<Request>,
+    shared: &Arc<Shared>,
+    first: &[u8],
+) -> Ended {
+    let (mut child, mut stdin, stdout) = match start(config) {
+        Ok(parts) => parts,
+        Err(error) => return Ended::Start(error),
+    };
+    shared.starts.fetch_add(1, Ordering::Relaxed);
+    shared.child.store(child.id().unwrap_or(0), Ordering::Relaxed);
+    tracing::info!(pid = child.id(), "started the packager");
+    let epoch = Instant::now();
+    let heard = Arc::new(AtomicU64::new(0));
+    let reader = tokio::spawn(read(stdout, Arc::clone(shared), Arc::clone(&heard), epoch));
+    let ended = tokio::select! {
+        ended = feed(config, &mut stdin, inbox, shared, &heard, epoch, first) => ended,
+        status = child.wait() => Ended::Exit(status.map_or_else(|error| error.to_string(), |status| status.to_string())),
+    };
+    drop(stdin);
+    // Idle children end by themselves when their input closes; the others are past asking.
+    if !matches!(ended, Ended::Idle) || timeout(config.hang, child.wait()).await.is_err() {
+        let _ = child.start_kill();
+        let _ = child.wait().await;
+    }
+    reader.abort();
+    ended
+}
+
+fn start(config: &PackagerConfig) -> io::Result<(Child, ChildStdin, ChildStdout)> {
+    let mut child = Process::new(&config.program)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true)
+        .spawn()?;
+    let closed = || io::Error::other("the child has no pipes");
+    let stdin = child.stdin.take().ok_or_else(closed)?;
+    let stdout = child.stdout.take().ok_or_else(closed)?;
+    Ok((child, stdin, stdout))
+}
+
+/// Hands requests to the child, asks it for signs of life, and returns when it hangs or has nothing to do.
+async fn feed(
+    config: &PackagerConfig,
+    stdin: &mut ChildStdin,
+    inbox: &mut mpsc::Receiver<Request>,
+    shared: &Shared,
+    heard: &AtomicU64,
+    epoch: Instant,
+    first: &[u8],
+) -> Ended {
+    let mut ping = interval(PING_EVERY);
+    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut busy = Instant::now();
+    if let Err(ended) = write(config, stdin, first).await {
+        return ended;
+    }
+    loop {
+        let frame = tokio::select! {
+            request = inbox.recv() => match request {
+                None => return Ended::Unused,
+                Some(Request::Open { frame } | Request::Frame(frame)) => frame,
+                Some(Request::Close(job)) => match encode(&Command::Drop { job }) {
+                    Some(frame) => frame,
+                    None => continue,
+                },
+            },
+            _ = ping.tick() => {
+                if !shared.jobs().is_empty() {
+                    busy = Instant::now();
+                } else if busy.elapsed() > config.idle {
+                    return Ended::Idle;
+                }
+                let silent = epoch.elapsed().saturating_sub(Duration::from_millis(heard.load(Ordering::Relaxed)));
+                if silent > config.hang {
+                    return Ended::Hung(silent.as_millis());
+                }
+                match encode(&Command::Ping { nonce: 0 }) {
+                    Some(frame) => frame,
+                    None => continue,
+                }
+            }
+        };
+        if let Err(ended) = write(config, stdin, &frame).await {
+            return ended;
+        }
+    }
+}
+
+async fn write(config: &PackagerConfig, stdin: &mut ChildStdin, frame: &[u8]) -> Result<(), Ended> {
+    match timeout(config.hang, stdin.write_all(frame)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(Ended::Exit(error.to_string())),
+        Err(_) => Err(Ended::Hung(config.hang.as_millis())),
+    }
+}
+
+fn encode(command: &Command) -> Option<bytes::Bytes> {
+    let mut frame = BytesMut::new();
+    put_header(&mut frame, command, 0).ok()?;
+    Some(frame.freeze())
+}
+
+/// Delivers what the child says until its output ends or makes no sense; the supervisor then sees it silent.
+async fn read(mut stdout: ChildStdout, shared: Arc<Shared>, heard: Arc<AtomicU64>, epoch: Instant) {
+    let mut buffer = BytesMut::with_capacity(READ_BYTES);
+    loop {
+        match stdout.read_buf(&mut buffer).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        heard.store(u64::try_from(epoch.elapsed().as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        loop {
+            match take_frame(&mut buffer) {
+                Ok(None) => break,
+                Ok(Some((output, payload))) => deliver(&shared, output, payload),
+                Err(error) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(error, "the packager talks nonsense");
+                    return;
+                }
+            }
+        }
+        buffer.reserve(READ_BYTES);
+    }
+}
+
+fn deliver(shared: &Shared, output: Output, bytes: bytes::Bytes) {
+    match output {
+        Output::Init { job, width, height } => shared.tell(job, JobEvent::Init { bytes, width, height }),
+        Output::Fragment { job } => shared.tell(job, JobEvent::Fragment(bytes)),
+        Output::Finished { job } => shared.tell(job, JobEvent::Finished),
+        Output::Failed { job, reason } => shared.tell(job, JobEvent::Lost(reason)),
+        Output::Pong { .. } => {}
+    }
+}

@@ -1,0 +1,223 @@
+//! What the HTTP side asks of the daemon.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ingest::{CloseReason, Refusal};
+use serve::{
+    AudioStatus, Backstage, BackstageError, BoxView, Health, StreamState, StreamStatus, StudioStream, StudioView,
+    VideoStatus,
+};
+use store::StreamName;
+
+use crate::advice::advise;
+use crate::health;
+use crate::publish::Roster;
+use crate::secrets::{STREAMS_MAX, Secret};
+use crate::status::Facts;
+
+pub(crate) struct Office {
+    pub(crate) name: String,
+    pub(crate) roster: Arc<Roster>,
+    pub(crate) pin: Secret,
+    pub(crate) started: Instant,
+    pub(crate) rtmp: SocketAddr,
+    pub(crate) rtmps: Option<SocketAddr>,
+    pub(crate) https: Option<SocketAddr>,
+}
+
+impl Office {
+    fn names(&self) -> Vec<StreamName> {
+        self.roster.keys().names().filter_map(|name| name.parse().ok()).collect()
+    }
+
+    fn status(&self, name: &StreamName) -> StreamStatus {
+        let slot = self.roster.slot(name);
+        let live = self.roster.store().get(name);
+        let target_duration_s = live.as_ref().and_then(|live| live.target_duration_s());
+        let viewers = live.as_ref().map_or(0, |live| live.viewers() as u64);
+        let facts = slot.status.facts();
+        let state = match (facts.publishing, target_duration_s) {
+            (false, _) => StreamState::Offline,
+            (true, None) => StreamState::Waiting,
+            (true, Some(_)) => StreamState::Live,
+        };
+        StreamStatus {
+            name: name.to_string(),
+            state,
+            since_unix_ms: facts.since_unix_ms.filter(|_| facts.publishing),
+            video: video_status(&facts),
+            audio: audio_status(&facts),
+            codecs: facts.codecs.clone(),
+            bitrate_bps: facts.bitrate_bps,
+            viewers,
+            keyframe_interval_ms: facts.keyframe_interval_ms,
+            keyframe_interval_ms_max: facts.keyframe_interval_ms_max,
+            skew_ms: facts.skew_ms,
+            drift_ppm: facts.drift_ppm,
+            target_duration_s,
+            part_target_ms: facts.part_target_ms,
+            encoder: facts.encoder.clone(),
+        }
+    }
+
+    fn exists(&self, name: &StreamName) -> Result<(), BackstageError> {
+        self.roster.keys().key(name).map(|_| ()).ok_or(BackstageError::NotFound)
+    }
+}
+
+fn video_status(facts: &Facts) -> Option<VideoStatus> {
+    let track = facts.tracks.video.as_ref()?;
+    let (width, height) = facts.resolution.unwrap_or_default();
+    let frame_rate = f64::from(facts.frame_rate_milli.unwrap_or(0)) / 1000.0;
+    Some(VideoStatus { codec: track.codec.to_string(), width, height, frame_rate })
+}
+
+fn audio_status(facts: &Facts) -> Option<AudioStatus> {
+    let track = facts.tracks.audio.as_ref()?;
+    let format = track.audio?;
+    Some(AudioStatus {
+        codec: track.codec.to_string(),
+        sample_rate: format.sample_rate,
+        channels: format.channels,
+    })
+}
+
+fn failed(error: anyhow::Error) -> BackstageError {
+    BackstageError::Failed(Box::<dyn Error + Send + Sync>::from(error))
+}
+
+impl Backstage for Office {
+    fn box_view(&self) -> BoxView {
+        let store = self.roster.store();
+        BoxView {
+            name: self.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_s: self.started.elapsed().as_secs(),
+            cache_bytes: store.bytes(),
+            cache_bytes_max: store.bytes_max(),
+            rtmp_port: self.rtmp.port(),
+            rtmps_port: self.rtmps.map(|address| address.port()),
+            https_port: self.https.map(|address| address.port()),
+            health: self.health(),
+        }
+    }
+
+    fn streams(&self) -> Vec<StreamStatus> {
+        self.names().iter().map(|name| self.status(name)).collect()
+    }
+
+    fn studio(&self) -> StudioView {
+        let names = self.names();
+        let streams = names.iter().map(|name| {
+            let facts = self.roster.slot(name).status.facts().clone();
+            let trouble = self.roster.store().get(name).and_then(|live| live.trouble());
+            StudioStream {
+                status: self.status(name),
+                key: self.roster.keys().key(name).map(|key| key.expose().to_owned()).unwrap_or_default(),
+                advice: advise(&facts, trouble),
+                history: facts.history.into(),
+            }
+        });
+        StudioView { server_port: self.rtmp.port(), streams: streams.collect(), refusals: self.roster.refusals() }
+    }
+
+    fn create_stream(&self, name: &StreamName) -> Result<String, BackstageError> {
+        let mut keys = self.roster.keys();
+        if keys.key(name).is_some() {
+            return Err(BackstageError::Exists);
+        }
+        if keys.names().count() >= STREAMS_MAX {
+            return Err(BackstageError::TooMany);
+        }
+        keys.set(name, None).map(|key| key.expose().to_owned()).map_err(failed)
+    }
+
+    fn rotate_key(&self, name: &StreamName) -> Result<String, BackstageError> {
+        self.exists(name)?;
+        let key = self.roster.keys().set(name, None).map_err(failed)?;
+        self.roster.disconnect(name, CloseReason::Refused(Refusal::WrongKey));
+        Ok(key.expose().to_owned())
+    }
+
+    fn remove_stream(&self, name: &StreamName) -> Result<(), BackstageError> {
+        self.exists(name)?;
+        self.roster.keys().remove(name).map_err(failed)?;
+        self.roster.forget(name);
+        Ok(())
+    }
+
+    fn metrics(&self) -> String {
+        let mut out = String::new();
+        let facts: Vec<(StreamName, Facts)> = self
+            .names()
+            .into_iter()
+            .map(|name| {
+                let facts = self.roster.slot(&name).status.facts().clone();
+                (name, facts)
+            })
+            .collect();
+        for metric in STREAM_METRICS {
+            let _ = writeln!(out, "# HELP {} {}\n# TYPE {0} {}", metric.name, metric.help, metric.kind);
+            for (name, facts) in &facts {
+                if let Some(value) = (metric.value)(facts) {
+                    let _ = writeln!(out, "{}{{stream=\"{name}\"}} {value}", metric.name);
+                }
+            }
+        }
+        let packager = self.roster.packager();
+        let mut one = |name: &str, kind: &str, help: &str, value: u64| {
+            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
+        };
+        one("relaybox_packager_starts_total", "counter", "Times the packaging child was started.", packager.starts());
+        one("relaybox_packager_up", "gauge", "Whether the packaging child runs.", u64::from(packager.child().is_some()));
+        one("relaybox_publishers_refused_total", "counter", "Publishers that were turned away.", self.roster.refused() as u64);
+        one("relaybox_uptime_seconds", "gauge", "Time since the start.", self.started.elapsed().as_secs());
+        out
+    }
+
+    fn health(&self) -> Health {
+        health::check(&self.roster)
+    }
+
+    fn check_pin(&self, pin: &str) -> bool {
+        self.pin.matches(pin)
+    }
+}
+
+struct Metric {
+    name: &'static str,
+    kind: &'static str,
+    help: &'static str,
+    value: fn(&Facts) -> Option<f64>,
+}
+
+const fn metric(
+    name: &'static str,
+    kind: &'static str,
+    help: &'static str,
+    value: fn(&Facts) -> Option<f64>,
+) -> Metric {
+    Metric { name, kind, help, value }
+}
+
+/// Listed in docs/metrics.md.
+const STREAM_METRICS: [Metric; 14] = [
+    metric("relaybox_stream_live", "gauge", "Whether somebody publishes.", |f| Some(f64::from(u8::from(f.publishing)))),
+    metric("relaybox_stream_ingested_bytes_total", "counter", "Media bytes taken from publishers.", |f| Some(f.ingested_bytes as f64)),
+    metric("relaybox_stream_bitrate_bps", "gauge", "Bits of media in the last second.", |f| Some(f.bitrate_bps as f64)),
+    metric("relaybox_stream_parts_total", "counter", "Parts packaged.", |f| Some(f.parts as f64)),
+    metric("relaybox_stream_epochs_total", "counter", "Epochs begun.", |f| Some(f.epochs as f64)),
+    metric("relaybox_stream_packager_losses_total", "counter", "Epochs lost with the packager.", |f| Some(f.packager_losses as f64)),
+    metric("relaybox_stream_keyframe_interval_seconds", "gauge", "Distance of the newest two keyframes.", |f| f.keyframe_interval_ms.map(|ms| f64::from(ms) / 1000.0)),
+    metric("relaybox_stream_av_skew_seconds", "gauge", "Audio behind its time stamps, averaged.", |f| f.skew_ms.map(|ms| ms / 1000.0)),
+    metric("relaybox_stream_audio_drift_ppm", "gauge", "Publisher's clock against its sample clock.", |f| f.drift_ppm),
+    metric("relaybox_stream_stamps_reordered_total", "counter", "Time stamps that went back a little.", |f| Some(f.repairs.reordered as f64)),
+    metric("relaybox_stream_stamps_quarantined_total", "counter", "Time stamps that were not believed.", |f| Some(f.repairs.quarantined as f64)),
+    metric("relaybox_stream_clock_jumps_total", "counter", "Times the publisher's clock jumped.", |f| Some(f.repairs.jumps as f64)),
+    metric("relaybox_stream_audio_dropped_total", "counter", "Audio frames that came twice.", |f| Some(f.repairs.audio_dropped as f64)),
+    metric("relaybox_stream_audio_gaps_total", "counter", "Holes in the audio.", |f| Some(f.repairs.audio_gaps as f64)),
+];

@@ -1,0 +1,191 @@
+//! The desk at which publishers report: whose key it is, who has the stream now, who was turned away and why.
+//!
+//! ```text
+//! open(key) -> slot of the stream -> revoke the older publication -> new pipeline
+//!                                                                      (begins when the older one is done)
+//! ```
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ingest::{CloseReason, ConnectRequest, Desk, Event, Publication, PublishRequest, Refusal, Revocation};
+use media::Packager;
+use serve::RefusalView;
+use store::{Store, StreamName};
+use tokio::sync::{mpsc, watch};
+
+use crate::pipeline::{self, Pipeline};
+use crate::secrets::Keys;
+use crate::status::{Status, unix_ms};
+
+/// Batches of one publication that wait for its pipeline.
+const BATCHES_MAX: usize = 512;
+/// Bytes in them: several seconds of the highest bitrate.
+const WAITING_BYTES_MAX: usize = 32 << 20;
+/// Refusals that the streamer's page shows.
+const REFUSALS_MAX: usize = 50;
+/// What OBS has as the last part of "Server".
+const APPLICATION: &str = "live";
+
+#[derive(Debug)]
+pub(crate) struct Roster {
+    keys: Mutex<Keys>,
+    slots: Mutex<BTreeMap<StreamName, Arc<Slot>>>,
+    refusals: Mutex<VecDeque<RefusalView>>,
+    refused: AtomicUsize,
+    store: Arc<Store>,
+    packager: Packager,
+    cutter: stream::cutter::Settings,
+}
+
+/// One stream's place: who publishes, and what is known of it.
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
+    pub(crate) status: Status,
+    /// Held by the pipeline that feeds the stream: the next one waits for it.
+    pub(crate) stage: Arc<tokio::sync::Mutex<()>>,
+    publisher: Mutex<Option<watch::Sender<Option<CloseReason>>>>,
+}
+
+impl Roster {
+    pub(crate) fn new(
+        keys: Keys,
+        store: Arc<Store>,
+        packager: Packager,
+        cutter: stream::cutter::Settings,
+    ) -> Self {
+        Self {
+            keys: Mutex::new(keys),
+            slots: Mutex::default(),
+            refusals: Mutex::default(),
+            refused: AtomicUsize::new(0),
+            store,
+            packager,
+            cutter,
+        }
+    }
+
+    pub(crate) fn keys(&self) -> MutexGuard<'_, Keys> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    pub(crate) fn packager(&self) -> &Packager {
+        &self.packager
+    }
+
+    pub(crate) fn slot(&self, name: &StreamName) -> Arc<Slot> {
+        Arc::clone(lock(&self.slots).entry(name.clone()).or_default())
+    }
+
+    pub(crate) fn refusals(&self) -> Vec<RefusalView> {
+        lock(&self.refusals).iter().cloned().collect()
+    }
+
+    pub(crate) fn refused(&self) -> usize {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Disconnects who publishes a stream, if anyone does.
+    pub(crate) fn disconnect(&self, name: &StreamName, why: CloseReason) {
+        self.slot(name).revoke(why);
+    }
+
+    /// Forgets a stream that was removed; its key is gone already.
+    pub(crate) fn forget(&self, name: &StreamName) {
+        self.disconnect(name, CloseReason::Refused(Refusal::WrongKey));
+        lock(&self.slots).remove(name);
+        self.store.remove(name);
+    }
+}
+
+impl Slot {
+    fn revoke(&self, why: CloseReason) {
+        if let Some(older) = lock(&self.publisher).take() {
+            older.send_replace(Some(why));
+        }
+    }
+}
+
+impl Desk for Roster {
+    fn admit(&self, request: ConnectRequest<'_>) -> Result<(), Refusal> {
+        if request.app == APPLICATION { Ok(()) } else { Err(Refusal::UnknownApplication) }
+    }
+
+    fn open(&self, request: PublishRequest<'_>) -> Result<Box<dyn Publication>, Refusal> {
+        if request.app != APPLICATION {
+            return Err(Refusal::UnknownApplication);
+        }
+        let name = self.keys().find(request.key).ok_or(Refusal::WrongKey)?;
+        let live = self.store.live(name.as_str()).map_err(|error| Refusal::Other(error.to_string()))?;
+        let slot = self.slot(&name);
+        slot.revoke(CloseReason::TakenOver);
+        let (revoke, revocation) = watch::channel(None);
+        *lock(&slot.publisher) = Some(revoke.clone());
+        tracing::info!(stream.id = %name, tls = request.tls, "a publisher came");
+        tracing::debug!(stream.id = %name, peer = %request.peer, "its address");
+        let (batches, inbox) = mpsc::channel(BATCHES_MAX);
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let pipeline = Pipeline::new(live, Arc::clone(&slot), self.packager.clone(), self.cutter);
+        tokio::spawn(pipeline::run(pipeline, inbox, Arc::clone(&waiting), revoke));
+        Ok(Box::new(Feed { name, batches: Some(batches), waiting, revocation }))
+    }
+
+    fn refused(&self, peer: SocketAddr, reason: &Refusal) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(reason = %reason, code = reason.code(), "a publisher was turned away");
+        let mut refusals = lock(&self.refusals);
+        if refusals.len() == REFUSALS_MAX {
+            refusals.pop_front();
+        }
+        refusals.push_back(RefusalView {
+            at_unix_ms: unix_ms(),
+            peer: peer.ip().to_canonical().to_string(),
+            code: reason.code().to_owned(),
+            text: reason.to_string(),
+        });
+    }
+}
+
+/// A publication's end on the connection's side.
+#[derive(Debug)]
+struct Feed {
+    name: StreamName,
+    batches: Option<mpsc::Sender<Vec<Event>>>,
+    waiting: Arc<AtomicUsize>,
+    revocation: Revocation,
+}
+
+impl Publication for Feed {
+    fn accept(&mut self, events: &mut Vec<Event>) -> Result<(), Refusal> {
+        let Some(batches) = &self.batches else { return Ok(()) };
+        if events.is_empty() {
+            return Ok(());
+        }
+        let bytes: usize = events.iter().map(pipeline::event_bytes).sum();
+        let slow = || Refusal::Other("the box can't keep up with this stream: lower the bitrate".to_owned());
+        if self.waiting.fetch_add(bytes, Ordering::Relaxed) > WAITING_BYTES_MAX {
+            return Err(slow());
+        }
+        batches.try_send(std::mem::take(events)).map_err(|_| slow())
+    }
+
+    fn closed(&mut self, why: CloseReason) {
+        // The pipeline ends when its inbox does.
+        self.batches = None;
+        tracing::info!(stream.id = %self.name, reason = ?why, "the publisher is gone");
+    }
+
+    fn revoked(&self) -> Revocation {
+        self.revocation.clone()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,226 @@
+//! `relayd run`: opens the doors, wires the rooms, and waits for a signal.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use media::{Packager, PackagerConfig};
+use serde::Serialize;
+use store::{Store, StoreConfig};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::backstage::Office;
+use crate::publish::Roster;
+use crate::secrets::{Keys, pin, replace};
+use crate::settings::{Fragment, HttpFragment, IngestFragment, Settings};
+use crate::tls;
+
+#[derive(Debug, Parser)]
+pub(crate) struct Args {
+    /// Settings in TOML; flags override them.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// No coordinator and no mesh: this box alone.
+    #[arg(long)]
+    standalone: bool,
+    /// Where keys, the PIN and sequence numbers are kept.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    #[arg(long, value_name = "ADDR")]
+    rtmp: Option<SocketAddr>,
+    #[arg(long, value_name = "ADDR")]
+    rtmps: Option<SocketAddr>,
+    #[arg(long, value_name = "ADDR")]
+    http: Option<SocketAddr>,
+    #[arg(long, value_name = "ADDR")]
+    https: Option<SocketAddr>,
+    /// A stream of this box; without KEY one is made and kept.
+    #[arg(long, value_name = "NAME[:KEY]")]
+    stream: Vec<String>,
+}
+
+/// Where the box listens, for people and programs: `addresses.json` in the data directory.
+#[derive(Debug, Serialize)]
+struct Addresses {
+    rtmp: SocketAddr,
+    rtmps: Option<SocketAddr>,
+    http: SocketAddr,
+    https: Option<SocketAddr>,
+}
+
+pub(crate) fn run(args: Args) -> Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let (settings, given) = settings(args)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime")?;
+    let result = runtime.block_on(serve(settings, given));
+    // Blocking calls that are left over must not hold up the end.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    result
+}
+
+/// The settings, and the keys that stood on the command line.
+fn settings(args: Args) -> Result<(Settings, Vec<(String, String)>)> {
+    let mut given = Vec::new();
+    let mut streams = Vec::new();
+    for stream in args.stream {
+        match stream.split_once(':') {
+            None => streams.push(stream),
+            Some((name, key)) => {
+                given.push((name.to_owned(), key.to_owned()));
+                streams.push(name.to_owned());
+            }
+        }
+    }
+    let flags = Fragment {
+        standalone: args.standalone.then_some(true),
+        data_dir: args.data_dir,
+        ingest: IngestFragment { rtmp: args.rtmp, rtmps: args.rtmps, ..IngestFragment::default() },
+        http: HttpFragment { http: args.http, https: args.https, ..HttpFragment::default() },
+        streams,
+        ..Fragment::default()
+    };
+    Ok((Settings::read(args.config.as_deref(), flags)?, given))
+}
+
+async fn serve(settings: Settings, given: Vec<(String, String)>) -> Result<()> {
+    let data_dir = &settings.data_dir;
+    fs::create_dir_all(data_dir).with_context(|| format!("making {}", data_dir.display()))?;
+    let keys = keys(&settings, given)?;
+    let (pin, is_new) = pin(data_dir)?;
+    if is_new {
+        println!("The PIN of this box is {}. It is kept in {}.", pin.expose(), data_dir.join("pin").display());
+    }
+    let store = Store::open(StoreConfig {
+        box_bytes_max: settings.box_bytes_max,
+        limits: settings.window,
+        ..StoreConfig::in_ram(data_dir.join("numbers"))
+    })
+    .context("opening the store")?;
+    let store = Arc::new(store);
+    for name in keys.names() {
+        store.live(name).with_context(|| format!("stream {name}"))?;
+    }
+    let packager = Packager::new(PackagerConfig::new(packager(settings.packager.as_deref())?));
+    let roster = Arc::new(Roster::new(keys, Arc::clone(&store), packager, settings.cutter));
+    let doors = Doors::open(&settings).await?;
+    let office = Office {
+        name: settings.name.clone(),
+        roster: Arc::clone(&roster),
+        pin,
+        started: Instant::now(),
+        rtmp: doors.addresses.rtmp,
+        rtmps: doors.addresses.rtmps,
+        https: doors.addresses.https,
+    };
+    let policy = serve::Policy {
+        hosts: settings.hosts.clone(),
+        api_open: settings.api_open,
+        metrics_open: settings.metrics_open,
+    };
+    let server = Arc::new(serve::Server::new(store, Arc::new(office), policy, serve::Limits::default()));
+    doors.attend(&settings, roster, server).await
+}
+
+fn keys(settings: &Settings, given: Vec<(String, String)>) -> Result<Keys> {
+    let mut keys = Keys::open(&settings.data_dir)?;
+    for (name, key) in given {
+        tracing::warn!(stream.id = name, "a key on the command line can be read by every user of this machine");
+        let name = name.parse().with_context(|| format!("--stream {name}"))?;
+        keys.set(&name, Some(&key)).with_context(|| format!("--stream {name}"))?;
+    }
+    for name in &settings.streams {
+        if keys.key(name).is_none() {
+            keys.set(name, None)?;
+            let path = settings.data_dir.join("streams.toml");
+            println!("Made a key for the stream {name}. It is kept in {}.", path.display());
+        }
+    }
+    Ok(keys)
+}
+
+/// `relaybox-media`: as set, or beside this binary, or where the package puts it.
+fn packager(set: Option<&Path>) -> Result<PathBuf> {
+    if let Some(path) = set {
+        return Ok(path.to_owned());
+    }
+    let own = std::env::current_exe().context("finding this binary")?;
+    let beside = own.with_file_name("relaybox-media");
+    let packaged = Path::new("/usr/lib/relaybox/relaybox-media");
+    match [beside.as_path(), packaged].into_iter().find(|path| path.is_file()) {
+        Some(path) => Ok(path.to_owned()),
+        None => bail!("relaybox-media is neither {} nor {}", beside.display(), packaged.display()),
+    }
+}
+
+/// The open ports.
+struct Doors {
+    addresses: Addresses,
+    rtmp: TcpListener,
+    rtmps: Option<TcpListener>,
+    http: TcpListener,
+    https: Option<TcpListener>,
+}
+
+impl Doors {
+    async fn open(settings: &Settings) -> Result<Self> {
+        let (rtmp, rtmp_at) = listen("rtmp", settings.rtmp).await?;
+        let (http, http_at) = listen("http", settings.http).await?;
+        let rtmps = listen_if("rtmps", settings.rtmps).await?;
+        let https = listen_if("https", settings.https).await?;
+        let addresses = Addresses {
+            rtmp: rtmp_at,
+            rtmps: rtmps.as_ref().map(|(_, at)| *at),
+            http: http_at,
+            https: https.as_ref().map(|(_, at)| *at),
+        };
+        let json = serde_json::to_vec(&addresses).context("writing down the addresses")?;
+        replace(&settings.data_dir.join("addresses.json"), &json, 0o644)?;
+        Ok(Self { addresses, rtmp, rtmps: rtmps.map(|(l, _)| l), http, https: https.map(|(l, _)| l) })
+    }
+
+    /// Serves until a signal comes or a door falls shut.
+    async fn attend(self, settings: &Settings, roster: Arc<Roster>, server: Arc<serve::Server>) -> Result<()> {
+        let mut tasks = tokio::task::JoinSet::new();
+        if self.rtmps.is_some() || self.https.is_some() {
+            let acceptors = tls::acceptors(settings)?;
+            if let Some(listener) = self.rtmps {
+                tasks.spawn(ingest::serve(listener, Some(acceptors.rtmp), Arc::clone(&roster) as _, settings.ingest));
+            }
+            if let Some(listener) = self.https {
+                tasks.spawn(serve::serve_https(listener, acceptors.http, Arc::clone(&server)));
+            }
+        }
+        tasks.spawn(ingest::serve(self.rtmp, None, roster, settings.ingest));
+        tasks.spawn(serve::serve_http(self.http, server));
+        let mut terminate = signal(SignalKind::terminate()).context("signals")?;
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+            ended = tasks.join_next() => bail!("a server task ended: {ended:?}"),
+        }
+        tracing::info!("ends");
+        Ok(())
+    }
+}
+
+async fn listen(what: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("opening {address} for {what}: is another program using it? Choose with --{what}"))?;
+    let at = listener.local_addr().context("the port just opened")?;
+    tracing::info!(what, address = %at, "listening");
+    Ok((listener, at))
+}
+
+async fn listen_if(what: &str, address: Option<SocketAddr>) -> Result<Option<(TcpListener, SocketAddr)>> {
+    match address {
+        Some(address) => listen(what, address).await.map(Some),
+        None => Ok(None),
+    }
+}

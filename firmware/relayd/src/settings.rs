@@ -1,0 +1,260 @@
+//! What the operator set: fragment (a file, or the flags) -> merged fragment -> settings.
+//!
+//! Settings are complete, validated and immutable; an unknown key is an error, with the file's line.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use store::StreamName;
+use stream::Ticks;
+use stream::window::WindowLimits;
+
+/// Any part of the settings. Flags override a file field by field.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Fragment {
+    /// How the box is called: letters, digits and dashes; `NAME.local` on the home network.
+    pub(crate) name: Option<String>,
+    pub(crate) standalone: Option<bool>,
+    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) ingest: IngestFragment,
+    pub(crate) http: HttpFragment,
+    pub(crate) cache: CacheFragment,
+    pub(crate) media: MediaFragment,
+    /// Names of streams to make if they are not there; their keys are made and kept.
+    pub(crate) streams: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct IngestFragment {
+    pub(crate) rtmp: Option<SocketAddr>,
+    pub(crate) rtmps: Option<SocketAddr>,
+    pub(crate) publishers_max: Option<usize>,
+    pub(crate) bits_per_second_max: Option<u64>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct HttpFragment {
+    pub(crate) http: Option<SocketAddr>,
+    pub(crate) https: Option<SocketAddr>,
+    /// PEM files; without them the box makes its own certificate.
+    pub(crate) certificate: Option<PathBuf>,
+    pub(crate) private_key: Option<PathBuf>,
+    /// More names under which the box may be asked.
+    pub(crate) hosts: Vec<String>,
+    pub(crate) api_open: Option<bool>,
+    pub(crate) metrics_open: Option<bool>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct CacheFragment {
+    pub(crate) box_mib_max: Option<u64>,
+    pub(crate) stream_mib_max: Option<u64>,
+    pub(crate) window_s: Option<u32>,
+    /// The longest group of pictures that is served.
+    pub(crate) target_duration_s_max: Option<u32>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct MediaFragment {
+    pub(crate) segment_ms: Option<u32>,
+    /// The binary `relaybox-media`, if it is not beside `relayd`.
+    pub(crate) packager: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) name: String,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) rtmp: SocketAddr,
+    pub(crate) rtmps: Option<SocketAddr>,
+    pub(crate) http: SocketAddr,
+    pub(crate) https: Option<SocketAddr>,
+    pub(crate) certificate: Option<(PathBuf, PathBuf)>,
+    pub(crate) ingest: ingest::Limits,
+    pub(crate) hosts: BTreeSet<String>,
+    pub(crate) api_open: bool,
+    pub(crate) metrics_open: bool,
+    pub(crate) box_bytes_max: u64,
+    pub(crate) window: WindowLimits,
+    pub(crate) cutter: stream::cutter::Settings,
+    pub(crate) packager: Option<PathBuf>,
+    pub(crate) streams: Vec<StreamName>,
+}
+
+/// Used by the systemd unit too.
+const DATA_DIR: &str = "/var/lib/relaybox";
+
+impl Settings {
+    /// Reads the file, lays the flags over it, and checks the whole.
+    pub(crate) fn read(file: Option<&Path>, flags: Fragment) -> Result<Self> {
+        let fragment = match file {
+            None => Fragment::default(),
+            Some(path) => {
+                let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+                toml::from_str(&text).with_context(|| format!("in {}", path.display()))?
+            }
+        };
+        Self::check(fragment.overlaid(flags))
+    }
+
+    fn check(fragment: Fragment) -> Result<Self> {
+        let Fragment { name, standalone, data_dir, ingest, http, cache, media, streams } = fragment;
+        ensure!(
+            standalone == Some(true),
+            "this version has no mesh yet: run with --standalone, or set standalone = true"
+        );
+        let name = name.unwrap_or_else(|| "relaybox".to_owned());
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        ensure!(
+            !name.is_empty() && name.len() <= 63 && name.chars().all(plain) && !name.starts_with('-'),
+            "name: 1 to 63 letters, digits or dashes, not {name:?}"
+        );
+        let any = IpAddr::from([0u16; 8]);
+        let limits = ingest::Limits::default();
+        let window = WindowLimits::default();
+        let certificate = match (http.certificate, http.private_key) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            _ => bail!("http.certificate and http.private_key go together"),
+        };
+        let streams = streams
+            .iter()
+            .map(|name| name.parse().with_context(|| format!("streams: {name:?}")))
+            .collect::<Result<Vec<StreamName>>>()?;
+        let mut hosts: BTreeSet<String> = http.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+        hosts.insert(format!("{}.local", name.to_ascii_lowercase()));
+        Ok(Self {
+            name,
+            data_dir: data_dir.unwrap_or_else(|| DATA_DIR.into()),
+            rtmp: ingest.rtmp.unwrap_or_else(|| SocketAddr::new(any, 1935)),
+            rtmps: ingest.rtmps,
+            http: http.http.unwrap_or_else(|| SocketAddr::new(any, 8080)),
+            https: http.https,
+            certificate,
+            ingest: ingest::Limits {
+                publishers: within("ingest.publishers_max", ingest.publishers_max, 1..=256, limits.publishers)?,
+                bits_per_second: within(
+                    "ingest.bits_per_second_max",
+                    ingest.bits_per_second_max,
+                    100_000..=1_000_000_000,
+                    limits.bits_per_second,
+                )?,
+                ..limits
+            },
+            hosts,
+            api_open: http.api_open.unwrap_or(false),
+            metrics_open: http.metrics_open.unwrap_or(false),
+            box_bytes_max: within("cache.box_mib_max", cache.box_mib_max, 16..=1_048_576, 512)? << 20,
+            window: WindowLimits {
+                bytes: within("cache.stream_mib_max", cache.stream_mib_max, 4..=1_048_576, window.bytes >> 20)? << 20,
+                duration: Ticks::from_secs(i64::from(within("cache.window_s", cache.window_s, 10..=86_400, 60)?)),
+                target_duration_s_max: within(
+                    "cache.target_duration_s_max",
+                    cache.target_duration_s_max,
+                    2..=60,
+                    window.target_duration_s_max,
+                )?,
+                ..window
+            },
+            cutter: stream::cutter::Settings {
+                segment_target: Ticks::from_millis(i64::from(within(
+                    "media.segment_ms",
+                    media.segment_ms,
+                    500..=20_000,
+                    2_000,
+                )?)),
+                ..stream::cutter::Settings::default()
+            },
+            packager: media.packager,
+            streams,
+        })
+    }
+}
+
+/// The value, or the default where none was given.
+fn within<T: PartialOrd + std::fmt::Display + Copy>(
+    key: &str,
+    value: Option<T>,
+    range: std::ops::RangeInclusive<T>,
+    default: T,
+) -> Result<T> {
+    let value = value.unwrap_or(default);
+    ensure!(range.contains(&value), "{key}: {} to {}, not {value}", range.start(), range.end());
+    Ok(value)
+}
+
+impl Fragment {
+    fn overlaid(self, over: Self) -> Self {
+        Self {
+            name: over.name.or(self.name),
+            standalone: over.standalone.or(self.standalone),
+            data_dir: over.data_dir.or(self.data_dir),
+            ingest: IngestFragment {
+                rtmp: over.ingest.rtmp.or(self.ingest.rtmp),
+                rtmps: over.ingest.rtmps.or(self.ingest.rtmps),
+                publishers_max: over.ingest.publishers_max.or(self.ingest.publishers_max),
+                bits_per_second_max: over.ingest.bits_per_second_max.or(self.ingest.bits_per_second_max),
+            },
+            http: HttpFragment {
+                http: over.http.http.or(self.http.http),
+                https: over.http.https.or(self.http.https),
+                ..self.http
+            },
+            media: MediaFragment { packager: over.media.packager.or(self.media.packager), ..self.media },
+            cache: self.cache,
+            streams: [self.streams, over.streams].concat(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: Result<(), &str>) {
+        let read = toml::from_str::<Fragment>(text).map_err(anyhow::Error::from).and_then(Settings::check);
+        match (read, expected) {
+            (Ok(_), Ok(())) => {}
+            (Err(error), Err(part)) => {
+                let error = format!("{error:#}");
+                assert!(error.contains(part), "{error}");
+            }
+            (read, _) => panic!("{text}: {read:?}"),
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_named() {
+        check("standalone = true", Ok(()));
+        check("", Err("--standalone"));
+        check("standalone = true\nnmae = 'x'", Err("unknown field `nmae`"));
+        check("standalone = true\n[cache]\nwindow_s = 5", Err("cache.window_s: 10 to 86400, not 5"));
+        check("standalone = true\n[http]\nhttp = 'here'", Err("invalid socket address"));
+        check("standalone = true\n[http]\ncertificate = 'a.pem'", Err("go together"));
+        check("standalone = true\nstreams = ['a b']", Err("a stream's name is"));
+        check("standalone = true\nname = 'my box'", Err("name: 1 to 63"));
+    }
+
+    #[test]
+    fn the_shipped_file_is_good() {
+        let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../systemd/relayd.toml"));
+        Settings::read(Some(path), Fragment::default()).unwrap();
+    }
+
+    #[test]
+    fn flags_override_the_file() {
+        let file: Fragment = toml::from_str("standalone = true\nname = 'a'\n[http]\nhttp = '127.0.0.1:1'").unwrap();
+        let flags: Fragment = toml::from_str("[http]\nhttp = '127.0.0.1:2'").unwrap();
+        let settings = Settings::check(file.overlaid(flags)).unwrap();
+        assert_eq!((settings.http.port(), settings.name.as_str()), (2, "a"));
+    }
+}

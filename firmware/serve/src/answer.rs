@@ -1,0 +1,138 @@
+//! From a request to its response: checks that hold for all, then the room that knows the answer.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CONTENT_LENGTH, X_CONTENT_TYPE_OPTIONS,
+};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::{Body as _, Incoming};
+
+use crate::Server;
+use crate::api::Call;
+use crate::body::Body;
+use crate::media::Asking;
+use crate::metrics::Turned;
+use crate::pages;
+use crate::policy::{Caller, Host};
+use crate::problem::Problem;
+use crate::route::{Kind, Route};
+
+/// Our longest URI has a stream's name, an epoch and a few numbers.
+const URI_BYTES_MAX: usize = 2048;
+
+/// Never fails: what is wrong is a response too.
+pub(crate) async fn answer(
+    server: Arc<Server>,
+    caller: Caller,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let (parts, body) = request.into_parts();
+    let route = Route::of(parts.uri.path());
+    let kind = route.kind();
+    let mut response = match respond(&server, caller, &parts, route, body).await {
+        Ok(response) => response,
+        Err(problem) => problem.into_response(),
+    };
+    server.metrics.request(kind, response.status());
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if kind.is_media() {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    }
+    if parts.method == Method::HEAD {
+        strip(&mut response);
+    }
+    Ok(response)
+}
+
+async fn respond(
+    server: &Arc<Server>,
+    caller: Caller,
+    parts: &Parts,
+    route: Route<'_>,
+    body: Incoming,
+) -> Result<Response<Body>, Problem> {
+    if parts.uri.path_and_query().is_some_and(|uri| uri.as_str().len() > URI_BYTES_MAX) {
+        return Err(Problem::new(StatusCode::URI_TOO_LONG, "nothing here has so long an address"));
+    }
+    let allow = route.allow();
+    if parts.method == Method::OPTIONS {
+        return Ok(options(route.kind(), allow));
+    }
+    if !allow.split(", ").any(|method| method == parts.method.as_str()) {
+        return Err(Problem::not_allowed(allow));
+    }
+    let headers = &parts.headers;
+    if route.kind().is_media() {
+        let asking = Asking { server, caller, query: parts.uri.query().unwrap_or_default(), headers };
+        return match route {
+            Route::Multivariant(name) => asking.multivariant(&name).await,
+            Route::Playlist(name, file) => asking.playlist(&name, file).await,
+            Route::Object(name, object) => asking.object(&name, object).await,
+            Route::Flv(name) => asking.flv(&name, parts.method == Method::HEAD),
+            _ => Err(Problem::not_found("there is nothing under this address")),
+        };
+    }
+    let host = host(server, parts)?;
+    let call = Call { server, caller, host, parts };
+    match route {
+        Route::Page(path) => pages::page(path, headers),
+        Route::Player(_) => pages::page("/player.html", headers),
+        Route::Asset(path) => pages::asset(path, headers),
+        Route::WatchList => Call::watch_list(server),
+        Route::Status(name) => Call::status(server, &name),
+        Route::Metrics => call.metrics(),
+        Route::Health => Call::health(server),
+        Route::Unknown => Err(Problem::not_found("there is nothing under this address")),
+        route => Box::pin(call.answer(route, body)).await,
+    }
+}
+
+/// The Host, if it is a name of this box. Any other is a foreign site's name that was made to point here (DNS
+/// rebinding), and its pages must not read ours.
+fn host<'a>(server: &Server, parts: &'a Parts) -> Result<Host<'a>, Problem> {
+    let host = Host::of(parts).ok_or_else(|| Problem::bad_request("the request names no host"))?;
+    if server.policy.admits(host) {
+        return Ok(host);
+    }
+    server.metrics.turned(Turned::Host);
+    Err(Problem::new(
+        StatusCode::MISDIRECTED_REQUEST,
+        "this box has another name: add the one you used to its allowed hosts",
+    ))
+}
+
+fn options(kind: Kind, allow: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(ALLOW, HeaderValue::from_static(allow));
+    if kind.is_media() {
+        preflight(headers, allow);
+    }
+    response
+}
+
+fn preflight(headers: &mut HeaderMap, allow: &'static str) {
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(allow));
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("range, if-none-match, if-range"));
+    headers.insert(
+        ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static("content-length, content-range, etag, retry-after"),
+    );
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
+}
+
+/// Takes the body away for HEAD, and says how long it would have been.
+fn strip(response: &mut Response<Body>) {
+    if let Some(len) = response.body().size_hint().exact()
+        && !matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+    {
+        response.headers_mut().insert(CONTENT_LENGTH, len.into());
+    }
+    *response.body_mut() = Body::Empty;
+}

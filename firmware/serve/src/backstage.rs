@@ -1,0 +1,166 @@
+//! What the daemon tells and does for pages and API: everything about a stream but its media.
+//!
+//! The views are the JSON of the API: snake_case, units last, no key anywhere but in [`StudioStream`].
+
+use serde::Serialize;
+use store::StreamName;
+
+/// Implemented by the daemon. All methods are called off the I/O threads when they may block.
+pub trait Backstage: Send + Sync + 'static {
+    fn box_view(&self) -> BoxView;
+    fn streams(&self) -> Vec<StreamStatus>;
+    /// May block.
+    fn studio(&self) -> StudioView;
+    /// Makes a stream; gives its key. May block.
+    fn create_stream(&self, name: &StreamName) -> Result<String, BackstageError>;
+    /// Gives a stream a new key and disconnects who publishes with the old one. May block.
+    fn rotate_key(&self, name: &StreamName) -> Result<String, BackstageError>;
+    /// May block.
+    fn remove_stream(&self, name: &StreamName) -> Result<(), BackstageError>;
+    /// More metrics in Prometheus' text format.
+    fn metrics(&self) -> String;
+    fn health(&self) -> Health;
+    /// Compares in constant time. May block.
+    fn check_pin(&self, pin: &str) -> bool;
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum BackstageError {
+    #[error("there is no such stream")]
+    NotFound,
+    #[error("there is such a stream already")]
+    Exists,
+    #[error("the box has as many streams as it may have")]
+    TooMany,
+    #[error("the change could not be kept")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct BoxView {
+    pub name: String,
+    pub version: String,
+    pub uptime_s: u64,
+    pub cache_bytes: u64,
+    pub cache_bytes_max: u64,
+    pub rtmp_port: u16,
+    pub rtmps_port: Option<u16>,
+    pub https_port: Option<u16>,
+    pub health: Health,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Health {
+    pub ok: bool,
+    pub problems: Vec<HealthProblem>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct HealthProblem {
+    pub code: String,
+    /// For a person: what is wrong and what helps.
+    pub text: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StreamState {
+    /// Media comes.
+    Live,
+    /// Somebody publishes, but nothing can be watched yet.
+    Waiting,
+    #[default]
+    Offline,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct VideoStatus {
+    pub codec: String,
+    pub width: u32,
+    pub height: u32,
+    /// Frames per second, measured.
+    pub frame_rate: f64,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct AudioStatus {
+    pub codec: String,
+    pub sample_rate: u32,
+    pub channels: u8,
+}
+
+/// What anyone may know about a stream.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct StreamStatus {
+    pub name: String,
+    pub state: StreamState,
+    pub since_unix_ms: Option<i64>,
+    pub video: Option<VideoStatus>,
+    pub audio: Option<AudioStatus>,
+    pub codecs: Option<String>,
+    pub bitrate_bps: u64,
+    pub viewers: u64,
+    pub keyframe_interval_ms: Option<u32>,
+    pub keyframe_interval_ms_max: Option<u32>,
+    /// Audio after video, positive if audio is late.
+    pub skew_ms: Option<f64>,
+    pub drift_ppm: Option<f64>,
+    pub target_duration_s: Option<u32>,
+    pub part_target_ms: Option<u32>,
+    pub encoder: Option<String>,
+}
+
+/// For whoever has the PIN.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct StudioView {
+    /// What OBS calls "Server".
+    pub server_port: u16,
+    pub streams: Vec<StudioStream>,
+    pub refusals: Vec<RefusalView>,
+}
+
+#[derive(Clone, Default, Serialize)]
+pub struct StudioStream {
+    pub status: StreamStatus,
+    pub key: String,
+    pub history: Vec<HistoryPoint>,
+    pub advice: Vec<Advice>,
+}
+
+impl std::fmt::Debug for StudioStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StudioStream").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct HistoryPoint {
+    pub at_unix_ms: i64,
+    pub bitrate_bps: u64,
+    pub frame_rate: f64,
+    pub skew_ms: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    Info,
+    Warn,
+    Error,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Advice {
+    pub code: String,
+    pub severity: Severity,
+    pub text: String,
+}
+
+/// A publisher that was turned away.
+#[derive(Clone, Debug, Serialize)]
+pub struct RefusalView {
+    pub at_unix_ms: i64,
+    pub peer: String,
+    pub code: String,
+    pub text: String,
+}

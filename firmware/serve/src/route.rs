@@ -1,0 +1,221 @@
+//! What a path asks for. A pure match: no decoding, no normalising, so that one thing has one path.
+
+use store::StreamName;
+use stream::ObjectName;
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Route<'a> {
+    /// `/`, `/studio`: a page by the name of its file.
+    Page(&'static str),
+    /// Anything else that is built in, by its path: `/assets/...`, icons.
+    Asset(&'a str),
+    Player(StreamName),
+    Multivariant(StreamName),
+    /// A media playlist by the name of its file.
+    Playlist(StreamName, &'a str),
+    Object(StreamName, ObjectName),
+    Flv(StreamName),
+    WatchList,
+    Status(StreamName),
+    Metrics,
+    Health,
+    ApiStreams,
+    ApiBox,
+    ApiSession,
+    ApiStudio,
+    ApiStudioStreams,
+    ApiStudioStream(StreamName),
+    ApiStudioKey(StreamName),
+    Unknown,
+}
+
+/// How a route is called in metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Page,
+    Asset,
+    Multivariant,
+    Playlist,
+    Object,
+    Flv,
+    Status,
+    Metrics,
+    Health,
+    Api,
+    Unknown,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Page,
+        Self::Asset,
+        Self::Multivariant,
+        Self::Playlist,
+        Self::Object,
+        Self::Flv,
+        Self::Status,
+        Self::Metrics,
+        Self::Health,
+        Self::Api,
+        Self::Unknown,
+    ];
+
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::Page => "page",
+            Self::Asset => "asset",
+            Self::Multivariant => "multivariant",
+            Self::Playlist => "playlist",
+            Self::Object => "object",
+            Self::Flv => "flv",
+            Self::Status => "status",
+            Self::Metrics => "metrics",
+            Self::Health => "health",
+            Self::Api => "api",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Media is for any page to embed; it carries `Access-Control-Allow-Origin: *`.
+    pub(crate) const fn is_media(self) -> bool {
+        matches!(self, Self::Multivariant | Self::Playlist | Self::Object | Self::Flv)
+    }
+}
+
+impl<'a> Route<'a> {
+    pub(crate) fn of(path: &'a str) -> Self {
+        match path {
+            "/" => Self::Page("/index.html"),
+            "/studio" => Self::Page("/studio.html"),
+            "/metrics" => Self::Metrics,
+            "/healthz" => Self::Health,
+            "/live/index.json" => Self::WatchList,
+            _ => {
+                if let Some(rest) = path.strip_prefix("/live/") {
+                    return Self::live(rest).unwrap_or(Self::Unknown);
+                }
+                match path.strip_prefix("/api/v1/") {
+                    Some(rest) => Self::api(rest).unwrap_or(Self::Unknown),
+                    None => Self::Asset(path),
+                }
+            }
+        }
+    }
+
+    fn live(rest: &'a str) -> Option<Self> {
+        let Some((name, rest)) = rest.split_once('/') else {
+            return match rest.strip_suffix(".flv") {
+                Some(name) => name.parse().ok().map(Self::Flv),
+                None => rest.parse().ok().map(Self::Player),
+            };
+        };
+        let name = name.parse().ok()?;
+        match rest {
+            "index.m3u8" => Some(Self::Multivariant(name)),
+            "status.json" => Some(Self::Status(name)),
+            _ if rest.ends_with(".m3u8") && !rest.contains('/') => Some(Self::Playlist(name, rest)),
+            _ => rest.parse().ok().map(|object| Self::Object(name, object)),
+        }
+    }
+
+    fn api(rest: &'a str) -> Option<Self> {
+        match rest {
+            "streams" => Some(Self::ApiStreams),
+            "box" => Some(Self::ApiBox),
+            "session" => Some(Self::ApiSession),
+            "studio" => Some(Self::ApiStudio),
+            "studio/streams" => Some(Self::ApiStudioStreams),
+            _ => {
+                let rest = rest.strip_prefix("studio/streams/")?;
+                match rest.strip_suffix("/key") {
+                    Some(name) => name.parse().ok().map(Self::ApiStudioKey),
+                    None => rest.parse().ok().map(Self::ApiStudioStream),
+                }
+            }
+        }
+    }
+
+    pub(crate) const fn kind(&self) -> Kind {
+        match self {
+            Self::Page(_) | Self::Player(_) => Kind::Page,
+            Self::Asset(_) => Kind::Asset,
+            Self::Multivariant(_) => Kind::Multivariant,
+            Self::Playlist(..) => Kind::Playlist,
+            Self::Object(..) => Kind::Object,
+            Self::Flv(_) => Kind::Flv,
+            Self::WatchList | Self::Status(_) => Kind::Status,
+            Self::Metrics => Kind::Metrics,
+            Self::Health => Kind::Health,
+            Self::ApiStreams
+            | Self::ApiBox
+            | Self::ApiSession
+            | Self::ApiStudio
+            | Self::ApiStudioStreams
+            | Self::ApiStudioStream(_)
+            | Self::ApiStudioKey(_) => Kind::Api,
+            Self::Unknown => Kind::Unknown,
+        }
+    }
+
+    /// The methods besides OPTIONS, as the Allow header names them.
+    pub(crate) const fn allow(&self) -> &'static str {
+        match self {
+            Self::ApiSession => "POST, DELETE, OPTIONS",
+            Self::ApiStudioStreams | Self::ApiStudioKey(_) => "POST, OPTIONS",
+            Self::ApiStudioStream(_) => "DELETE, OPTIONS",
+            _ => "GET, HEAD, OPTIONS",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stream::EpochId;
+
+    use super::*;
+
+    fn name() -> StreamName {
+        "demo".parse().unwrap()
+    }
+
+    #[test]
+    fn each_path_means_one_thing() {
+        let epoch = EpochId(0x0123_4567_89ab_cdef);
+        for (path, route) in [
+            ("/", Route::Page("/index.html")),
+            ("/studio", Route::Page("/studio.html")),
+            ("/assets/app-1.js", Route::Asset("/assets/app-1.js")),
+            ("/live/index.json", Route::WatchList),
+            ("/live/demo", Route::Player(name())),
+            ("/live/demo.flv", Route::Flv(name())),
+            ("/live/demo/index.m3u8", Route::Multivariant(name())),
+            ("/live/demo/status.json", Route::Status(name())),
+            ("/live/demo/0123456789abcdef.0.m3u8", Route::Playlist(name(), "0123456789abcdef.0.m3u8")),
+            ("/live/demo/0123456789abcdef/init.mp4", Route::Object(name(), ObjectName::Init(epoch))),
+            ("/live/demo/0123456789abcdef/7.2.m4s", Route::Object(name(), ObjectName::Part(epoch, 7, 2))),
+            ("/api/v1/studio/streams/demo", Route::ApiStudioStream(name())),
+            ("/api/v1/studio/streams/demo/key", Route::ApiStudioKey(name())),
+        ] {
+            assert_eq!(Route::of(path), route, "{path}");
+        }
+    }
+
+    #[test]
+    fn nothing_else_means_anything() {
+        for path in [
+            "/live/",
+            "/live/a.b/index.m3u8",
+            "/live/%64emo",
+            "/live/demo/",
+            "/live/demo/../studio",
+            "/live/demo/0123456789abcdef/07.m4s",
+            "/live//index.m3u8",
+            "/live/demo/x/index.m3u8",
+            "/api/v1/",
+            "/api/v1/studio/streams/",
+            "/api/v1/studio/streams/a/b",
+        ] {
+            assert_eq!(Route::of(path), Route::Unknown, "{path}");
+        }
+    }
+}

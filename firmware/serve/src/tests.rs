@@ -1,0 +1,9 @@
+//! The server as its clients see it: real sockets, raw HTTP.
+
+mod access;
+mod bounds;
+mod flv;
+mod harness;
+mod media;
+mod pages;
+mod tls;

@@ -1,0 +1,351 @@
+//! One stream: its window, its objects, its FLV ring, and those who wait for what comes next.
+//!
+//! ```text
+//! Producer::Absent  --producer()-->  Producer::Present --parts--> playlists answer, waits end
+//!                                     └ no part for three part targets (2 s at least): waits end in 503
+//! ```
+//! The lock is held for the time of a decision or of one rendering, never across an await.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use stream::playlist::PlaylistName;
+use stream::window::{Memo, Trouble, Window, WindowError};
+use stream::{CutPart, EpochRecord, ObjectName, PartHeader};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::StoreConfig;
+use crate::audience::Audience;
+use crate::books::Books;
+use crate::disk::Disk;
+use crate::flv::{FlvReader, Ring};
+use crate::name::StreamName;
+use crate::numbers::Numbers;
+
+mod memory;
+mod restored;
+mod watching;
+
+use memory::Memory;
+use restored::Restored;
+pub(crate) use watching::Growing;
+pub use watching::{ObjectError, PlaylistError, Rendered};
+
+/// Whether somebody publishes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Producer {
+    Absent,
+    Present,
+}
+
+/// Why a part or an epoch was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    #[error("the window refuses it")]
+    Window(#[source] WindowError),
+    #[error("a part of 4 GiB or more")]
+    TooLarge,
+}
+
+/// What a stream holds and who watches it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    pub bytes: u64,
+    pub flv_bytes: usize,
+    pub flv_readers: usize,
+    /// Distinct HLS clients that asked within the last 10 s.
+    pub hls_clients: usize,
+    /// Parts taken since the start.
+    pub parts: u64,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Live {
+    name: StreamName,
+    numbers: Numbers,
+    books: Arc<Books>,
+    state: Mutex<State>,
+    /// Bytes held, as counted in the books.
+    bytes: AtomicU64,
+    parts: AtomicU64,
+    changed: watch::Sender<u64>,
+    flv: Arc<Ring>,
+    audience: Audience,
+}
+
+#[derive(Debug)]
+struct State {
+    window: Window,
+    memory: Memory,
+    producer: Producer,
+    /// When the producer last did anything.
+    fed: Instant,
+    /// The part target of the current epoch.
+    part_target_ms: u64,
+    /// Playlists made for the window's version `rendered_at`.
+    rendered: Vec<(Option<PlaylistName>, bool, Rendered)>,
+    rendered_at: u64,
+    disk: Option<Disk>,
+    /// What the disk knows of the playlist.
+    memo: Option<Memo>,
+}
+
+impl Live {
+    /// Blocks on the disk, if there is one.
+    pub(crate) fn new(
+        name: StreamName,
+        config: &StoreConfig,
+        numbers: Numbers,
+        next_msn: u64,
+        disk: Option<Disk>,
+        books: Arc<Books>,
+    ) -> Self {
+        let Restored { window, memory } = restored::restore(config, next_msn, disk.as_ref());
+        let state = State {
+            window,
+            memory,
+            producer: Producer::Absent,
+            fed: Instant::now(),
+            part_target_ms: 0,
+            rendered: Vec::new(),
+            rendered_at: 0,
+            disk,
+            memo: None,
+        };
+        let live = Self {
+            name,
+            numbers,
+            books,
+            state: Mutex::new(state),
+            bytes: AtomicU64::new(0),
+            parts: AtomicU64::new(0),
+            changed: watch::Sender::new(0),
+            flv: Arc::new(Ring::new(config.flv_bytes_max)),
+            audience: Audience::default(),
+        };
+        live.change(live.lock());
+        live
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends a change: counts bytes, lets go of what left, wakes those who wait.
+    fn change(&self, mut state: MutexGuard<'_, State>) {
+        let State { window, memory, .. } = &mut *state;
+        memory.follow(window, Instant::now());
+        self.count(memory.bytes());
+        state.save_memo(false);
+        let (version, next_msn) = (state.window.version(), state.window.next_msn());
+        drop(state);
+        self.changed.send_replace(version);
+        if self.numbers.runs_low(next_msn) {
+            self.reserve(next_msn);
+        }
+    }
+
+    /// The same, and keeps the box in its budget.
+    fn commit(&self, state: MutexGuard<'_, State>) {
+        self.change(state);
+        self.books.settle();
+    }
+
+    fn count(&self, bytes: u64) {
+        let before = self.bytes.swap(bytes, Ordering::Relaxed);
+        if bytes >= before {
+            self.books.add(bytes - before);
+        } else {
+            self.books.sub(before - bytes);
+        }
+    }
+
+    /// Half a block is left when this is called: the stream does not wait for the disk, unless there is no runtime
+    /// to do it beside.
+    fn reserve(&self, next_msn: u64) {
+        let numbers = self.numbers.clone();
+        let reserve = move || {
+            if let Err(error) = numbers.reserve(next_msn) {
+                let path = numbers.path().display();
+                tracing::error!(%path, %error, "sequence numbers can't be reserved: a restart may repeat some");
+            }
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(reserve)),
+            Err(_) => reserve(),
+        }
+    }
+
+    /// Begins an epoch with its initialization section.
+    pub fn begin_epoch(&self, record: EpochRecord, init: Bytes) -> Result<(), PushError> {
+        let mut state = self.lock();
+        state.window.begin_epoch(record.clone()).map_err(PushError::Window)?;
+        state.memory.put_init(&record, init);
+        let part_target = record.part_target;
+        state.part_target_ms = u64::try_from(part_target.millis()).unwrap_or(0);
+        state.fed = Instant::now();
+        self.commit(state);
+        Ok(())
+    }
+
+    /// Takes a part; gives the header with its numbers. A part that is refused changes nothing for viewers, but for
+    /// one that makes its segment too large: that is closed before it.
+    pub fn push_part(&self, cut: &CutPart, bytes: Bytes) -> Result<PartHeader, PushError> {
+        let len = u32::try_from(bytes.len()).map_err(|_| PushError::TooLarge)?;
+        let mut state = self.lock();
+        let header = state.window.number(cut, len);
+        let taken = state.window.push_part(header.clone());
+        // What the window dropped at once, as too long for any playlist, is not kept either.
+        let name = ObjectName::Part(header.epoch, header.msn, header.part);
+        if taken.is_ok() && state.window.object(name) == stream::window::ObjectState::Ready {
+            state.memory.put_part(&header, bytes);
+        }
+        state.fed = Instant::now();
+        self.commit(state);
+        self.parts.fetch_add(u64::from(taken.is_ok()), Ordering::Relaxed);
+        taken.map(|()| header).map_err(PushError::Window)
+    }
+
+    /// No more parts come for the open segment: closes it as it is.
+    pub fn abandon_segment(&self) {
+        let mut state = self.lock();
+        state.window.abandon_segment();
+        self.commit(state);
+    }
+
+    /// Nothing more comes: ENDLIST, and the end for FLV viewers.
+    pub fn end(&self) {
+        let mut state = self.lock();
+        state.window.end();
+        self.commit(state);
+        self.flv.end();
+    }
+
+    /// Says whether somebody publishes. Requests that wait for media are held only while somebody does.
+    pub fn producer(&self, producer: Producer) {
+        let mut state = self.lock();
+        state.producer = producer;
+        state.fed = Instant::now();
+        drop(state);
+        self.changed.send_modify(|_| {});
+    }
+
+    /// A new FLV configuration: new readers get `head` first (file header, metadata, sequence headers), those that
+    /// are connected get `inline` (sequence headers).
+    pub fn begin_flv(&self, head: Bytes, inline: Bytes) {
+        self.flv.begin(head, inline);
+    }
+
+    /// One FLV tag. Readers begin at a tag with `start`: a keyframe, or any tag of an audio-only stream.
+    pub fn push_flv(&self, tag: Bytes, start: bool) {
+        self.flv.push([(tag, start)]);
+    }
+
+    /// Several tags with a single wake-up of all readers.
+    pub fn push_flv_batch(&self, tags: impl IntoIterator<Item = (Bytes, bool)>) {
+        self.flv.push(tags);
+    }
+
+    /// A viewer of the FLV stream; none if nobody publishes.
+    #[must_use]
+    pub fn flv_reader(&self) -> Option<FlvReader> {
+        self.flv.is_running().then(|| self.flv.reader())
+    }
+
+    #[must_use]
+    pub fn name(&self) -> &StreamName {
+        &self.name
+    }
+
+    /// Counts an HLS client as watching. `client` is any hash that tells clients apart.
+    pub fn seen(&self, client: u64) {
+        self.audience.seen(client);
+    }
+
+    #[must_use]
+    pub fn viewers(&self) -> usize {
+        self.audience.count() + self.flv.readers()
+    }
+
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats {
+            bytes: self.bytes(),
+            flv_bytes: self.flv.bytes(),
+            flv_readers: self.flv.readers(),
+            hls_clients: self.audience.count(),
+            parts: self.parts.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Why viewers get less than they should.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.lock().window.trouble()
+    }
+
+    /// TARGETDURATION in seconds, once it is known.
+    #[must_use]
+    pub fn target_duration_s(&self) -> Option<u32> {
+        self.lock().window.target_duration()
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Gives back the oldest bytes for the box's budget: what lingers first, then the oldest segment, at last the
+    /// open one. False if there is nothing to give.
+    pub(crate) fn shed(&self) -> bool {
+        let mut state = self.lock();
+        let State { window, memory, .. } = &mut *state;
+        if !memory.drop_lingering() {
+            if !window.shed_oldest() {
+                window.abandon_segment();
+                window.shed_oldest();
+            }
+            memory.follow(window, Instant::now());
+            memory.drop_all_lingering();
+        }
+        let (before, after) = (self.bytes(), memory.bytes());
+        self.count(after);
+        let version = window.version();
+        drop(state);
+        self.changed.send_replace(version);
+        after < before
+    }
+
+    /// The stream is being forgotten.
+    pub(crate) fn clear(&self) {
+        self.end();
+        while self.shed() {}
+        self.producer(Producer::Absent);
+        if let Some(disk) = &self.lock().disk {
+            disk.forget();
+        }
+    }
+
+    /// The last words before the store is closed: a restart may go on here.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.window.abandon_segment();
+        state.memo = None;
+        state.save_memo(true);
+    }
+}
+
+impl State {
+    /// Sees to it that the disk knows what the playlist promised.
+    fn save_memo(&mut self, clean: bool) {
+        let memo = self.window.memo();
+        if let (Some(disk), Some(memo)) = (&self.disk, &memo)
+            && self.memo.as_ref() != Some(memo)
+            && disk.save_memo(memo, clean)
+        {
+            self.memo = Some(*memo);
+        }
+    }
+}

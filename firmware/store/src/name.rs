@@ -1,0 +1,58 @@
+//! Names of streams, as they stand in URIs and as file names.
+//!
+//! Refuses everything that would have to be escaped anywhere: a name is a URI segment, a file name and a metrics
+//! label as it is.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// 1 to 64 characters of `a-z A-Z 0-9 _ -`, the first one not a dash.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamName(Box<str>);
+
+/// The text is not a stream's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a stream's name is 1 to 64 letters, digits, `_` or `-`, and does not begin with `-`")]
+pub struct BadName;
+
+impl StreamName {
+    pub const BYTES_MAX: usize = 64;
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for StreamName {
+    type Err = BadName;
+
+    fn from_str(s: &str) -> Result<Self, BadName> {
+        let plain = s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        if s.is_empty() || s.len() > Self::BYTES_MAX || s.starts_with('-') || !plain {
+            return Err(BadName);
+        }
+        Ok(Self(s.into()))
+    }
+}
+
+impl fmt::Display for StreamName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_names_are_taken() {
+        for good in ["demo", "a", "Stream_2-b", &"x".repeat(64)] {
+            assert_eq!(good.parse::<StreamName>().map(|n| n.to_string()), Ok(good.to_owned()));
+        }
+        for bad in ["", "-x", ".", "..", "a/b", "a.b", "é", "a b", "a\0", &"x".repeat(65)] {
+            assert_eq!(bad.parse::<StreamName>(), Err(BadName), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,288 @@
+// Watching one stream by name for as long as the page is open: waits for it to start, plays it, notices its end, and
+// begins again. It asks the box before it opens a playlist, so that "not yet", "no such stream" and "held" are told
+// apart in words. Never gives up on a stream that may still come; gives up on one that keeps failing to play.
+
+import { ApiError, ask, retryAfter, type StreamStatus } from "../page/api";
+import { playlistPath, statusPath } from "../page/addresses";
+import { BoxClock } from "./clock";
+import { Counters } from "./counters";
+import { HlsPlayback, type Outcome } from "./hls-playback";
+import { NativePlayback } from "./native-playback";
+import type { WatchState } from "./state";
+
+/** Between two questions whether the stream is there. */
+const ASK_MS = 1500;
+const ASK_MS_MAX = 10_000;
+/** While it plays, for what a viewer sees beside the picture, and for the clock. */
+const STATUS_MS = 5000;
+const TICK_MS = 250;
+/** Playings in a row that broke before they had shown `PROVEN_MS` of picture. */
+const FAILURES_MAX = 8;
+const PROVEN_MS = 10_000;
+const BACKOFF_MS = 400;
+/** A stall this long is not waited out: the playing is begun anew. */
+const STUCK_MS = 12_000;
+/** The box holds a playlist up to 10 s. */
+const HELD_MS = 15_000;
+
+type Playback = HlsPlayback | NativePlayback;
+type Door = { kind: "open" } | { kind: "shut"; state: WatchState; waitMs: number };
+
+export interface Stats {
+  state: WatchState;
+  latency_ms: number | null;
+  target_latency_ms: number | null;
+  buffer_ms: number;
+  width: number;
+  height: number;
+  frame_rate: number | null;
+  bitrate_bps: number | null;
+  codecs: string | null;
+  frames: number;
+  dropped_frames: number;
+  rebuffers: number;
+  rebuffer_ms: number;
+  first_frame_ms: number | null;
+  reloads: number;
+}
+
+export class Session {
+  readonly #clock = new BoxClock();
+  readonly #counters: Counters;
+  readonly #stop = new AbortController();
+  #playback: Playback | null = null;
+  #state: WatchState = "connecting";
+  #status: StreamStatus | null = null;
+  #seen = false;
+  #steady = false;
+  #failures = 0;
+  #reloads = -1;
+  #frameRate: number | null = null;
+  #stalledAt = 0;
+  #wake: () => void = () => {};
+
+  constructor(
+    private readonly video: HTMLVideoElement,
+    private readonly name: string,
+    private readonly changed: (state: WatchState) => void,
+    private readonly leaving: () => void = () => {},
+  ) {
+    this.#counters = new Counters(video);
+    this.#watchVideo();
+  }
+
+  get hls(): HlsPlayback["hls"] | null {
+    return this.#playback instanceof HlsPlayback ? this.#playback.hls : null;
+  }
+
+  get state(): WatchState {
+    return this.#state;
+  }
+
+  get status(): StreamStatus | null {
+    return this.#status;
+  }
+
+  start(): void {
+    const ticking = setInterval(() => this.#tick(), TICK_MS);
+    this.#stop.signal.addEventListener("abort", () => clearInterval(ticking));
+    void this.#follow();
+    void this.#keepAsking();
+  }
+
+  close(): void {
+    this.#stop.abort();
+    this.#wake();
+    this.#playback?.destroy();
+    this.#playback = null;
+  }
+
+  /** Try at once, whatever was being waited for. */
+  retry(): void {
+    this.#failures = 0;
+    this.#wake();
+  }
+
+  setSteady(steady: boolean): void {
+    this.#steady = steady;
+    this.#playback?.setSteady(steady);
+  }
+
+  jumpToLive(): void {
+    this.#playback?.jumpToLive();
+    this.#begin();
+  }
+
+  /** Some devices start nothing by themselves, not even without sound (a phone that saves power): then a press does. */
+  #begin(): void {
+    this.video.play().catch((error: unknown) => {
+      if (error instanceof DOMException && error.name === "NotAllowedError") this.#enter("paused");
+    });
+  }
+
+  stats(): Stats {
+    const { video } = this;
+    const counters = this.#counters;
+    const playback = this.#playback;
+    return {
+      state: this.#state,
+      latency_ms: playback?.latencyMs(this.#clock.now()) ?? null,
+      target_latency_ms: playback?.targetLatencyMs ?? null,
+      buffer_ms: (playback?.bufferS ?? 0) * 1000,
+      width: video.videoWidth,
+      height: video.videoHeight,
+      frame_rate: this.#frameRate,
+      bitrate_bps: counters.bitrateBps,
+      codecs: playback?.codecs ?? this.#status?.codecs ?? null,
+      frames: counters.frames,
+      dropped_frames: counters.droppedFrames,
+      rebuffers: counters.rebuffers,
+      rebuffer_ms: counters.rebufferMs,
+      first_frame_ms: counters.firstFrameMs,
+      reloads: Math.max(0, this.#reloads),
+    };
+  }
+
+  async #follow(): Promise<void> {
+    let misses = 0;
+    while (!this.#stop.signal.aborted) {
+      const door = await this.#knock();
+      if (this.#stop.signal.aborted) return;
+      if (door.kind === "shut") {
+        this.#enter(door.state);
+        await this.#pause(Math.min(door.waitMs * 1.25 ** misses, ASK_MS_MAX));
+        misses += 1;
+        continue;
+      }
+      misses = 0;
+      const outcome = await this.#play();
+      await this.#settle(outcome);
+    }
+  }
+
+  /** Is the stream there, and is its playlist ready? */
+  async #knock(): Promise<Door> {
+    try {
+      const status = await this.#askStatus();
+      if (status.state === "offline") return { kind: "shut", state: this.#seen ? "ended" : "waiting", waitMs: ASK_MS };
+    } catch (error) {
+      const missing = error instanceof ApiError && error.status === 404;
+      return { kind: "shut", state: missing ? "unknown" : "unreachable", waitMs: missing ? 2 * ASK_MS : ASK_MS };
+    }
+    // Somebody publishes. The box holds this request until the first whole group of pictures is there.
+    if (!this.#seen) this.#enter("starting");
+    try {
+      const response = await fetch(playlistPath(this.name), { cache: "no-store", signal: AbortSignal.timeout(HELD_MS) });
+      await response.text();
+      if (response.ok) return { kind: "open" };
+      const wait = retryAfter(response.headers.get("retry-after"));
+      return { kind: "shut", state: this.#seen ? "interrupted" : "starting", waitMs: wait === null ? ASK_MS : Math.max(200, wait * 1000) };
+    } catch {
+      return { kind: "shut", state: "unreachable", waitMs: ASK_MS };
+    }
+  }
+
+  async #askStatus(): Promise<StreamStatus> {
+    const sentMs = Date.now();
+    const noteClock = (response: Response): void => this.#clock.observe(response.headers.get("date"), sentMs, Date.now());
+    this.#status = await ask<StreamStatus>(statusPath(this.name), { seen: noteClock });
+    return this.#status;
+  }
+
+  async #play(): Promise<Outcome> {
+    const url = playlistPath(this.name);
+    this.#reloads += 1;
+    this.#counters.opened();
+    if (HlsPlayback.supported()) this.#playback = new HlsPlayback(this.video, this.#counters, url, this.#steady);
+    else if (NativePlayback.supported()) this.#playback = new NativePlayback(this.video, url);
+    else return { kind: "unsupported" };
+    this.#begin();
+    const startedAt = performance.now();
+    const outcome = await this.#playback.over;
+    this.leaving();
+    if (this.#counters.firstFrameMs !== null && performance.now() - startedAt > PROVEN_MS) this.#failures = 0;
+    this.#playback?.destroy();
+    this.#playback = null;
+    return outcome;
+  }
+
+  async #settle(outcome: Outcome): Promise<void> {
+    switch (outcome.kind) {
+      case "played-out":
+        // Superseded, if the box still says live: the next knock finds the new playlist at once.
+        return;
+      case "unsupported":
+        this.#enter("unsupported");
+        await this.#pause(Infinity);
+        return;
+      case "broken": {
+        this.#failures += 1;
+        if (this.#failures >= FAILURES_MAX) {
+          this.#enter("failed");
+          await this.#pause(Infinity);
+          return;
+        }
+        if (this.#seen) this.#enter("interrupted");
+        const backoff = Math.min(BACKOFF_MS * 2 ** (this.#failures - 1), ASK_MS_MAX);
+        await this.#pause(outcome.retryAfterS === null ? backoff : Math.min(outcome.retryAfterS * 1000, ASK_MS_MAX));
+      }
+    }
+  }
+
+  async #keepAsking(): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      const stalled = this.#state === "buffering" || this.#state === "interrupted";
+      await new Promise((resolve) => setTimeout(resolve, stalled ? ASK_MS : STATUS_MS));
+      if (!this.#playback || document.hidden || this.#stop.signal.aborted) continue;
+      const status = await this.#askStatus().catch(() => null);
+      if (this.#state === "buffering" && status && status.state !== "live") this.#enter("interrupted");
+    }
+  }
+
+  #watchVideo(): void {
+    const { signal } = this.#stop;
+    const on = (event: string, act: () => void): void => this.video.addEventListener(event, act, { signal });
+    on("playing", () => {
+      this.#counters.pictureShown();
+      this.#counters.resumed();
+      this.#seen = true;
+      if (this.#playback) this.#enter("playing");
+    });
+    on("waiting", () => {
+      const { video } = this;
+      if (!this.#playback || !this.#seen || this.#playback.ending || video.seeking || video.paused || this.#state === "starting") return;
+      this.#counters.stalled();
+      this.#stalledAt = performance.now();
+      this.#enter("buffering");
+    });
+    on("pause", () => {
+      if (this.#playback && !this.video.ended) this.#enter("paused");
+    });
+  }
+
+  #tick(): void {
+    const playback = this.#playback;
+    if (!playback) return;
+    playback.tick();
+    if (this.#state === "buffering" && performance.now() - this.#stalledAt > STUCK_MS) playback.giveUp("nothing came");
+    this.#frameRate = this.#counters.sampleFrameRate();
+    if (this.#state === "playing" && playback.catchingUp) this.#enter("catching-up");
+    else if (this.#state === "catching-up" && !playback.catchingUp) this.#enter("playing");
+  }
+
+  #enter(state: WatchState): void {
+    if (state === this.#state) return;
+    this.#state = state;
+    this.changed(state);
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = Number.isFinite(ms) ? setTimeout(resolve, ms) : undefined;
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}

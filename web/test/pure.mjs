@@ -1,0 +1,96 @@
+// The pages' pure parts, each held against values worked out by hand.
+
+import assert from "node:assert/strict";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const SRC = join(dirname(fileURLToPath(import.meta.url)), "../src");
+
+export async function checkPure(report) {
+  for (const [name, [file, check]] of Object.entries(CHECKS)) {
+    await report.check(name, 10_000, async () => check(await load(file)));
+  }
+}
+
+async function load(file) {
+  const { outputFiles } = await build({ entryPoints: [join(SRC, file)], bundle: true, format: "esm", write: false, logLevel: "silent" });
+  return import(`data:text/javascript;base64,${Buffer.from(outputFiles[0].text).toString("base64")}`);
+}
+
+const CHECKS = {
+  "figures as people read them": [
+    "page/format.ts",
+    (f) => {
+      assert.equal(f.bitrate(2_456_000), "2.46 Mbit/s");
+      assert.equal(f.bitrate(12_340_000), "12.3 Mbit/s");
+      assert.equal(f.bitrate(96_400), "96 kbit/s");
+      assert.equal(f.bitrate(null), "–");
+      assert.equal(f.bytes(999), "999 B");
+      assert.equal(f.bytes(48_300_000), "48.3 MB");
+      assert.equal(f.bytes(256_000_000), "256 MB");
+      assert.equal(f.duration(59.9), "59 s");
+      assert.equal(f.duration(3600), "1 h");
+      assert.equal(f.duration(3 * 86_400 + 4 * 3600 + 59), "3 d 4 h");
+      assert.equal(f.frameRate(30), "30 fps");
+      assert.equal(f.frameRate(29.97), "29.97 fps");
+      assert.equal(f.skew(-3.4), "−3 ms");
+      assert.equal(f.skew(0.2), "0 ms");
+      assert.equal(f.skew(12), "+12 ms");
+      assert.equal(f.codecNames("mp4a.40.2,avc1.64001E"), "H.264 + AAC");
+      assert.equal(f.codecNames("hvc1.1.6.L93.B0, opus"), "HEVC + Opus");
+      assert.equal(f.count(1, "viewer"), "1 viewer");
+      assert.equal(f.count(2000, "viewer"), "2,000 viewers");
+      assert.equal(f.picture({ video: null, audio: { codec: "AAC" } }), "Sound only · AAC");
+    },
+  ],
+  "the box's clock from Date headers": [
+    "watch/clock.ts",
+    ({ BoxClock }) => {
+      const noon = Date.parse("2026-03-01T12:00:00Z");
+      const at = (s) => new Date(noon + 1000 * s).toUTCString();
+      const agreeing = new BoxClock();
+      agreeing.observe(at(0), noon + 400, noon + 420);
+      assert.equal(agreeing.offsetMs, 0);
+      // The box is 90.5 s ahead: asked at 0.2 s and 0.8 s of this device's second, it says 90 and 91.
+      const ahead = new BoxClock();
+      ahead.observe(at(90), noon + 200, noon + 210);
+      ahead.observe(at(91), noon + 800, noon + 810);
+      assert.ok(ahead.offsetMs > 90_100 && ahead.offsetMs < 90_900, `offset ${ahead.offsetMs}`);
+      // Set right in the meantime: what contradicts the past replaces it.
+      ahead.observe(at(5), noon + 5300, noon + 5310);
+      assert.equal(ahead.offsetMs, 0);
+      ahead.observe("nonsense", noon, noon);
+      ahead.observe(null, noon, noon);
+      assert.equal(ahead.offsetMs, 0);
+    },
+  ],
+  "the pace towards the live edge": [
+    "watch/pace.ts",
+    ({ pace }) => {
+      const at = (latencyS, over = {}) => pace({ latencyS, targetS: 0.6, bufferS: 0.8, rate: 1, ...over });
+      assert.deepEqual(at(0.7), { kind: "rate", rate: 1 });
+      assert.deepEqual(at(1.2), { kind: "rate", rate: 1.06 });
+      assert.deepEqual(at(0.7, { rate: 1.06 }), { kind: "rate", rate: 1.06 }, "carried through");
+      assert.deepEqual(at(0.62, { rate: 1.06 }), { kind: "rate", rate: 1 }, "and ended at the target");
+      assert.deepEqual(at(1.2, { bufferS: 0.2 }), { kind: "rate", rate: 1 }, "not with an empty buffer");
+      assert.deepEqual(at(6), { kind: "jump" });
+      assert.deepEqual(at(0.7, { targetS: 5 }), { kind: "jump" });
+      assert.deepEqual(at(6, { targetS: 5, bufferS: 1 }), { kind: "rate", rate: 1 }, "nor with a short one");
+      assert.deepEqual(at(4.5, { targetS: 5 }), { kind: "rate", rate: 0.96 });
+    },
+  ],
+  "gaps and pairs in what the probe saw": [
+    "../test/figures.mjs",
+    ({ skews, motion, percentile }) => {
+      // The element's zero lies at 500: media second 1 is due at 1500, though the screen shows it at 1512.
+      const clock = [1500, 2500, 3500].map((at) => ({ at, zeroAt: 500 }));
+      const flashes = [1, 2, 3].map((second) => ({ at: 512 + 1000 * second, mediaMs: 1000 * second }));
+      assert.deepEqual(skews({ frames: clock, flashes, beeps: [1510, 2490, 4100] }), [10, -10]);
+      const frames = [0, 33, 66, 166].map((at, i) => ({ at, number: [4, 5, 6, 9][i], latencyMs: 900 + i }));
+      const { shown, made, longestGapMs, backwards, p50 } = motion({ frames });
+      assert.deepEqual({ shown, made, longestGapMs, backwards, p50 }, { shown: 4, made: 6, longestGapMs: 100, backwards: 0, p50: 902 });
+      assert.equal(percentile([5, 1, 3], 0.5), 3);
+    },
+  ],
+};

@@ -1,0 +1,49 @@
+// Takes pictures of every page in every look, on the fixture: `node test/shots.mjs [FOLDER] [WORD...]`; words choose.
+
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { launch, openPage } from "./browser.mjs";
+import { startFixture } from "./fixture.mjs";
+
+const [folder = "shots", ...wanted] = process.argv.slice(2);
+await mkdir(folder, { recursive: true });
+const fixture = await startFixture();
+const browser = await launch();
+const complaints = [];
+
+const VIEWS = {
+  box: { path: "/" },
+  "box-fold": { path: "/", act: (page) => page.locator(".stream summary").first().click() },
+  "box-empty": { path: "/", scene: { live: false, streams: ["studio-one"], problems: [{ code: "clock", text: "The clock is not set: times in playlists are wrong. Check that the box reaches a time server." }] } },
+  player: { path: "/live/studio-one", settled: (page) => page.waitForFunction(() => window.relaybox.stats().frames > 90) },
+  "player-waiting": { path: "/live/garden", settled: (page) => page.getByText("Waiting for the stream").waitFor() },
+  "player-unknown": { path: "/live/nobody", settled: (page) => page.getByText("No such stream").waitFor() },
+  login: { path: "/studio", settled: (page) => page.getByLabel("PIN").waitFor() },
+  studio: { path: "/studio", scene: { studioOpen: true }, settled: async (page) => { await page.locator(".graph-line").first().waitFor(); await page.locator(".screen .stage[data-state=playing]").waitFor(); await page.waitForTimeout(1500); } },
+  "studio-empty": { path: "/studio", scene: { studioOpen: true, live: false, streams: ["studio-one"], refusals: false }, settled: (page) => page.locator(".card").waitFor() },
+  confirm: { path: "/studio", scene: { studioOpen: true, live: false, streams: ["studio-one"] }, settled: async (page) => { await page.getByText("Remove stream…").click(); await page.locator("dialog").waitFor(); } },
+};
+
+try {
+  const calm = { ...fixture.scene };
+  for (const [name, view] of Object.entries(VIEWS)) {
+    if (wanted.length && !wanted.includes(name)) continue;
+    for (const screen of ["phone", "desk"]) {
+      for (const scheme of ["light", "dark"]) {
+        Object.assign(fixture.scene, calm, view.scene);
+        const page = await openPage(browser, { screen, scheme, complaints });
+        await page.goto(fixture.url + view.path, { waitUntil: "load" });
+        await view.settled?.(page);
+        await view.act?.(page);
+        await page.waitForTimeout(600);
+        await page.screenshot({ path: join(folder, `${name}-${screen}-${scheme}.png`), fullPage: name !== "confirm" });
+        await page.context().close();
+      }
+    }
+  }
+} finally {
+  await browser.close();
+  await fixture.stop();
+}
+for (const complaint of complaints) console.log(complaint);
+console.log(complaints.length === 0 ? "no complaints" : `${complaints.length} complaints`);

@@ -1,0 +1,146 @@
+//! Following one stream from the live edge on, by blocking playlist reload (RFC 8216bis, 6.2.5.2).
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use super::playlist::{self, Media, Part, Place};
+use super::{Reader, Sample, Tally};
+use crate::stop::Stop;
+
+/// A daemon may hold a request for 10 s until the first group of pictures is whole.
+const REQUEST_LIMIT: Duration = Duration::from_secs(15);
+
+/// Between two tries after an answer that was no media.
+const RETRY: Duration = Duration::from_millis(300);
+
+/// How much media is kept for the judgement.
+const SAMPLE_S: f64 = 6.0;
+const SAMPLE_BYTES_MAX: usize = 64 << 20;
+
+pub(super) struct Follower {
+    reader: Reader,
+    multivariant: String,
+    tally: Arc<Mutex<Tally>>,
+    stop: Stop,
+    /// The first part not yet read.
+    next: Option<Place>,
+    map: Option<(String, Vec<u8>)>,
+    growing: Option<Sample>,
+    whole: Option<Sample>,
+}
+
+impl Follower {
+    pub(super) fn new(http_url: &str, stream: &str, tally: Arc<Mutex<Tally>>, stop: Stop) -> Follower {
+        Follower {
+            reader: Reader::new(REQUEST_LIMIT),
+            multivariant: format!("{http_url}/live/{stream}/index.m3u8"),
+            tally,
+            stop,
+            next: None,
+            map: None,
+            growing: None,
+            whole: None,
+        }
+    }
+
+    /// Reads until a stop is wanted; returns the last whole sample, or the longest there is.
+    pub(super) fn run(mut self) -> Option<Sample> {
+        while !self.stop.wanted() {
+            if let Err(error) = self.follow_playlist() {
+                self.count(|tally| {
+                    tally.faults += 1;
+                    tally.last_fault = Some(format!("{error:#}"));
+                });
+                self.stop.wait(RETRY);
+            }
+        }
+        self.whole.or(self.growing)
+    }
+
+    /// One media playlist, from asking which it is to its end.
+    fn follow_playlist(&mut self) -> Result<()> {
+        let text = self.reader.fetch_text(&self.multivariant)?;
+        let variant = playlist::first_variant(&text).context("the multivariant playlist names no variant")?;
+        let url = playlist::resolve(&self.multivariant, variant);
+        let mut media = self.reload(&url)?;
+        loop {
+            let unread = self.unread(&media);
+            for part in &unread {
+                self.read(&url, part)?;
+            }
+            // Nothing more comes, or the answer came without anything new: no reason to ask again at once.
+            if unread.is_empty() || media.ended {
+                self.stop.wait(RETRY);
+            }
+            if media.ended || self.stop.wanted() {
+                return Ok(());
+            }
+            let Place { msn, part } = media.next;
+            media = self.reload(&format!("{url}?_HLS_msn={msn}&_HLS_part={part}"))?;
+        }
+    }
+
+    fn reload(&self, url: &str) -> Result<Media> {
+        let text = self.reader.fetch_text(url)?;
+        self.count(|tally| tally.playlists += 1);
+        Ok(playlist::media(&text))
+    }
+
+    /// What to read next: everything after the last part read, or on the first look from the last keyframe on.
+    fn unread(&self, media: &Media) -> Vec<Part> {
+        let newest_keyframe = media.parts.iter().rev().find(|part| part.independent).map(|part| part.place);
+        let Some(first) = self.next.or(newest_keyframe) else { return Vec::new() };
+        media.parts.iter().filter(|part| part.place >= first).cloned().collect()
+    }
+
+    fn read(&mut self, playlist_url: &str, part: &Part) -> Result<()> {
+        // Whatever becomes of it, it is asked for once.
+        self.next = Some(Place { msn: part.place.msn, part: part.place.part + 1 });
+        let map_url = playlist::resolve(playlist_url, &part.map);
+        if self.map.as_ref().is_none_or(|(url, _)| *url != map_url) {
+            let bytes = self.reader.fetch(&map_url)?;
+            self.count(|tally| tally.epochs += 1);
+            self.map = Some((map_url, bytes));
+            self.growing = None;
+        }
+        let bytes = self.reader.fetch(&playlist::resolve(playlist_url, &part.uri));
+        if bytes.is_err() {
+            self.growing = None;
+        }
+        let bytes = bytes?;
+        self.count(|tally| {
+            tally.parts += 1;
+            tally.bytes += bytes.len() as u64;
+            tally.media_s += part.duration_s;
+        });
+        self.keep(part, &bytes);
+        Ok(())
+    }
+
+    fn keep(&mut self, part: &Part, bytes: &[u8]) {
+        if self
+            .growing
+            .as_ref()
+            .is_some_and(|sample| sample.media_s >= SAMPLE_S || sample.bytes.len() > SAMPLE_BYTES_MAX)
+        {
+            self.whole = self.growing.take();
+        }
+        if self.growing.is_none() && part.independent {
+            let init = self.map.as_ref().map(|(_, bytes)| bytes.clone()).unwrap_or_default();
+            self.growing = Some(Sample { bytes: init, media_s: 0.0 });
+        }
+        if let Some(sample) = &mut self.growing {
+            sample.bytes.extend_from_slice(bytes);
+            sample.media_s += part.duration_s;
+        }
+    }
+
+    fn count(&self, change: impl FnOnce(&mut Tally)) {
+        change(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+#[cfg(test)]
+mod tests;
