@@ -25,6 +25,7 @@ const CHECKS = {
       assert.equal(f.bitrate(2_456_000), "2.46 Mbit/s");
       assert.equal(f.bitrate(12_340_000), "12.3 Mbit/s");
       assert.equal(f.bitrate(96_400), "96 kbit/s");
+      assert.equal(f.bitrate(0), "0 kbit/s");
       assert.equal(f.bitrate(null), "–");
       assert.equal(f.bytes(999), "999 B");
       assert.equal(f.bytes(48_300_000), "48.3 MB");
@@ -34,6 +35,8 @@ const CHECKS = {
       assert.equal(f.duration(3 * 86_400 + 4 * 3600 + 59), "3 d 4 h");
       assert.equal(f.frameRate(30), "30 fps");
       assert.equal(f.frameRate(29.97), "29.97 fps");
+      assert.equal(f.frameRate(0), "0 fps");
+      assert.equal(f.frameRate(undefined), "–");
       assert.equal(f.skew(-3.4), "−3 ms");
       assert.equal(f.skew(0.2), "0 ms");
       assert.equal(f.skew(12), "+12 ms");

@@ -33,12 +33,15 @@ await mkdir(options.pictures, { recursive: true });
 if (!existsSync(join(web, "dist/index.html"))) execFileSync("npm", ["run", "--silent", "build"], { cwd: web, stdio: "inherit" });
 
 const stops = [];
+let ending = false;
 const watchdog = setTimeout(() => {
   console.log("the run as a whole took too long");
   void end(1);
 }, (options.seconds + 240) * 1000);
 
-for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => void end(1));
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => void end(1));
+// Who reads this output may go away first (a pipe to head): the children must not be left behind.
+process.stdout.on("error", () => void end(1));
 
 try {
   await checkAll();
@@ -115,6 +118,8 @@ function keep(thing) {
 }
 
 async function end(status) {
+  if (ending) return;
+  ending = true;
   clearTimeout(watchdog);
   for (const stop of stops.reverse()) await stop().catch(() => {});
   const passed = report.close();

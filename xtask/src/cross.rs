@@ -116,13 +116,15 @@ fn lay_out(chroot: &Chroot) -> Result<PathBuf> {
 /// Starts what was built, publishes to it and reads back.
 fn start(chroot: &Chroot, out: &Path) -> Result<()> {
     let relayd = format!("{}/relayd", inside::OUT);
-    let version = command::output(command::program("unshare").args(chroot.unshared(
-        &[],
-        inside::OUT,
-        &[],
-        &[chroot.emulator(), &relayd, "--version"],
-    )))?;
-    println!("under emulation: {}", version.trim());
+    let media = format!("{}/relaybox-media", inside::OUT);
+    let say = |words: &[&str]| {
+        command::output(command::program("unshare").args(chroot.unshared(&[], inside::OUT, &[], words)))
+    };
+    println!("under emulation: {}", say(&[chroot.emulator(), &relayd, "--version"])?.trim());
+    println!("under emulation: {}", say(&[&media, "--version"])?.trim());
+    // Without input it starts and ends, and leaves GStreamer's list of plugins behind: making that takes half a minute
+    // here, in which the daemon would take the child for dead.
+    say(&[&media])?;
     let stop = Stop::on_signals()?;
     let data = chroot.path(inside::DATA);
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));

@@ -148,7 +148,7 @@ impl Demo {
             let status = Status::read(&self.origin.http_url(), STREAM);
             let tally = self.viewer.as_ref().map(Viewer::tally).unwrap_or_default();
             line.show(&format!(
-                "{:>4} s  {status}  {}",
+                "{:>4} s  {status}  read back {}",
                 start.elapsed().as_secs(),
                 status::read_back(&tally)
             ));
@@ -222,6 +222,10 @@ impl Line {
 
     fn show(&mut self, text: &str) {
         if std::io::stdout().is_terminal() {
+            let columns =
+                rustix::termios::tcgetwinsize(std::io::stdout()).map_or(80, |size| usize::from(size.ws_col));
+            // A line that wraps could not be written over.
+            let text: String = text.chars().take(columns.saturating_sub(1)).collect();
             let width = text.chars().count();
             print!("\r{text}{}", " ".repeat(self.width.saturating_sub(width)));
             std::io::stdout().flush().ok();

@@ -29,7 +29,7 @@ pub(crate) struct Tally {
     pub(crate) media_s: f64,
     /// How often another initialization section, and so another epoch, began.
     pub(crate) epochs: u64,
-    /// Answers that were no media: refusals, timeouts, broken connections.
+    /// Answers after the first part that were no media: refusals, timeouts, broken connections.
     pub(crate) faults: u64,
     pub(crate) last_fault: Option<String>,
 }

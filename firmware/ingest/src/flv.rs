@@ -2,7 +2,7 @@
 //!
 //! Whether a video unit is a keyframe is read from the coded picture itself, not from FLV's frame type: encoders
 //! flag pictures that one can't start at (an I frame that is no IDR, an intra refresh), and a segment that began
-//! there would show garbage to whoever joins. See [`nal`](self) and `av1` for what counts.
+//! there would show garbage to whoever joins. The modules `nal` and `av1` say what counts.
 //!
 //! Bodies that are empty, cut off or come before their codec's configuration are counted and skipped, up to a
 //! bound in a row; then, and for every codec that isn't carried, the publisher is refused. Timestamps are passed

@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use ingest::{CloseReason, Refusal};
 use serve::{
-    AudioStatus, Backstage, BackstageError, BoxView, Health, StreamState, StreamStatus, StudioStream, StudioView,
-    VideoStatus,
+    AudioStatus, Backstage, BackstageError, BoxView, Health, StreamState, StreamStatus, StudioStream,
+    StudioView, VideoStatus,
 };
 use store::StreamName;
 
@@ -122,7 +122,11 @@ impl Backstage for Office {
                 history: facts.history.into(),
             }
         });
-        StudioView { server_port: self.rtmp.port(), streams: streams.collect(), refusals: self.roster.refusals() }
+        StudioView {
+            server_port: self.rtmp.port(),
+            streams: streams.collect(),
+            refusals: self.roster.refusals(),
+        }
     }
 
     fn create_stream(&self, name: &StreamName) -> Result<String, BackstageError> {
@@ -172,9 +176,24 @@ impl Backstage for Office {
         let mut one = |name: &str, kind: &str, help: &str, value: u64| {
             let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
         };
-        one("relaybox_packager_starts_total", "counter", "Times the packaging child was started.", packager.starts());
-        one("relaybox_packager_up", "gauge", "Whether the packaging child runs.", u64::from(packager.child().is_some()));
-        one("relaybox_publishers_refused_total", "counter", "Publishers that were turned away.", self.roster.refused() as u64);
+        one(
+            "relaybox_packager_starts_total",
+            "counter",
+            "Times the packaging child was started.",
+            packager.starts(),
+        );
+        one(
+            "relaybox_packager_up",
+            "gauge",
+            "Whether the packaging child runs.",
+            u64::from(packager.child().is_some()),
+        );
+        one(
+            "relaybox_publishers_refused_total",
+            "counter",
+            "Publishers that were turned away.",
+            self.roster.refused() as u64,
+        );
         one("relaybox_uptime_seconds", "gauge", "Time since the start.", self.started.elapsed().as_secs());
         out
     }
@@ -206,18 +225,51 @@ const fn metric(
 
 /// Listed in docs/metrics.md.
 const STREAM_METRICS: [Metric; 14] = [
-    metric("relaybox_stream_live", "gauge", "Whether somebody publishes.", |f| Some(f64::from(u8::from(f.publishing)))),
-    metric("relaybox_stream_ingested_bytes_total", "counter", "Media bytes taken from publishers.", |f| Some(f.ingested_bytes as f64)),
-    metric("relaybox_stream_bitrate_bps", "gauge", "Bits of media in the last second.", |f| Some(f.bitrate_bps as f64)),
+    metric("relaybox_stream_live", "gauge", "Whether somebody publishes.", |f| {
+        Some(f64::from(u8::from(f.publishing)))
+    }),
+    metric("relaybox_stream_ingested_bytes_total", "counter", "Media bytes taken from publishers.", |f| {
+        Some(f.ingested_bytes as f64)
+    }),
+    metric("relaybox_stream_bitrate_bps", "gauge", "Bits of media in the last second.", |f| {
+        Some(f.bitrate_bps as f64)
+    }),
     metric("relaybox_stream_parts_total", "counter", "Parts packaged.", |f| Some(f.parts as f64)),
     metric("relaybox_stream_epochs_total", "counter", "Epochs begun.", |f| Some(f.epochs as f64)),
-    metric("relaybox_stream_packager_losses_total", "counter", "Epochs lost with the packager.", |f| Some(f.packager_losses as f64)),
-    metric("relaybox_stream_keyframe_interval_seconds", "gauge", "Distance of the newest two keyframes.", |f| f.keyframe_interval_ms.map(|ms| f64::from(ms) / 1000.0)),
-    metric("relaybox_stream_av_skew_seconds", "gauge", "Audio behind its time stamps, averaged.", |f| f.skew_ms.map(|ms| ms / 1000.0)),
-    metric("relaybox_stream_audio_drift_ppm", "gauge", "Publisher's clock against its sample clock.", |f| f.drift_ppm),
-    metric("relaybox_stream_stamps_reordered_total", "counter", "Time stamps that went back a little.", |f| Some(f.repairs.reordered as f64)),
-    metric("relaybox_stream_stamps_quarantined_total", "counter", "Time stamps that were not believed.", |f| Some(f.repairs.quarantined as f64)),
-    metric("relaybox_stream_clock_jumps_total", "counter", "Times the publisher's clock jumped.", |f| Some(f.repairs.jumps as f64)),
-    metric("relaybox_stream_audio_dropped_total", "counter", "Audio frames that came twice.", |f| Some(f.repairs.audio_dropped as f64)),
-    metric("relaybox_stream_audio_gaps_total", "counter", "Holes in the audio.", |f| Some(f.repairs.audio_gaps as f64)),
+    metric("relaybox_stream_packager_losses_total", "counter", "Epochs lost with the packager.", |f| {
+        Some(f.packager_losses as f64)
+    }),
+    metric(
+        "relaybox_stream_keyframe_interval_seconds",
+        "gauge",
+        "Distance of the newest two keyframes.",
+        |f| f.keyframe_interval_ms.map(|ms| f64::from(ms) / 1000.0),
+    ),
+    metric("relaybox_stream_av_skew_seconds", "gauge", "Audio behind its time stamps, averaged.", |f| {
+        f.skew_ms.map(|ms| ms / 1000.0)
+    }),
+    metric("relaybox_stream_audio_drift_ppm", "gauge", "Publisher's clock against its sample clock.", |f| {
+        f.drift_ppm
+    }),
+    metric(
+        "relaybox_stream_stamps_reordered_total",
+        "counter",
+        "Time stamps that went back a little.",
+        |f| Some(f.repairs.reordered as f64),
+    ),
+    metric(
+        "relaybox_stream_stamps_quarantined_total",
+        "counter",
+        "Time stamps that were not believed.",
+        |f| Some(f.repairs.quarantined as f64),
+    ),
+    metric("relaybox_stream_clock_jumps_total", "counter", "Times the publisher's clock jumped.", |f| {
+        Some(f.repairs.jumps as f64)
+    }),
+    metric("relaybox_stream_audio_dropped_total", "counter", "Audio frames that came twice.", |f| {
+        Some(f.repairs.audio_dropped as f64)
+    }),
+    metric("relaybox_stream_audio_gaps_total", "counter", "Holes in the audio.", |f| {
+        Some(f.repairs.audio_gaps as f64)
+    }),
 ];

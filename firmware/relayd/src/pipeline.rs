@@ -343,7 +343,11 @@ impl Epoch {
         Ok(EpochRecord {
             id: self.id,
             codecs: stream::codec::codecs_string(&tracks).map_err(PipelineError::Codec)?,
-            resolution: tracks.video.as_ref().map(|_| (width, height)).filter(|size| size.0 > 0 && size.1 > 0),
+            resolution: tracks
+                .video
+                .as_ref()
+                .map(|_| (width, height))
+                .filter(|size| size.0 > 0 && size.1 > 0),
             frame_rate_milli: self.plan.frame_rate_milli,
             part_target: self.plan.part_target,
             zero_unix_ms: self.zero_unix_ms,

@@ -94,7 +94,11 @@ async fn serve(settings: Settings, given: Vec<(String, String)>) -> Result<()> {
     let keys = keys(&settings, given)?;
     let (pin, is_new) = pin(data_dir)?;
     if is_new {
-        println!("The PIN of this box is {}. It is kept in {}.", pin.expose(), data_dir.join("pin").display());
+        println!(
+            "The PIN of this box is {}. It is kept in {}.",
+            pin.expose(),
+            data_dir.join("pin").display()
+        );
     }
     let store = Store::open(StoreConfig {
         box_bytes_max: settings.box_bytes_max,
@@ -130,7 +134,10 @@ async fn serve(settings: Settings, given: Vec<(String, String)>) -> Result<()> {
 fn keys(settings: &Settings, given: Vec<(String, String)>) -> Result<Keys> {
     let mut keys = Keys::open(&settings.data_dir)?;
     for (name, key) in given {
-        tracing::warn!(stream.id = name, "a key on the command line can be read by every user of this machine");
+        tracing::warn!(
+            stream.id = name,
+            "a key on the command line can be read by every user of this machine"
+        );
         let name = name.parse().with_context(|| format!("--stream {name}"))?;
         keys.set(&name, Some(&key)).with_context(|| format!("--stream {name}"))?;
     }
@@ -185,12 +192,22 @@ impl Doors {
     }
 
     /// Serves until a signal comes or a door falls shut.
-    async fn attend(self, settings: &Settings, roster: Arc<Roster>, server: Arc<serve::Server>) -> Result<()> {
+    async fn attend(
+        self,
+        settings: &Settings,
+        roster: Arc<Roster>,
+        server: Arc<serve::Server>,
+    ) -> Result<()> {
         let mut tasks = tokio::task::JoinSet::new();
         if self.rtmps.is_some() || self.https.is_some() {
             let acceptors = tls::acceptors(settings)?;
             if let Some(listener) = self.rtmps {
-                tasks.spawn(ingest::serve(listener, Some(acceptors.rtmp), Arc::clone(&roster) as _, settings.ingest));
+                tasks.spawn(ingest::serve(
+                    listener,
+                    Some(acceptors.rtmp),
+                    Arc::clone(&roster) as _,
+                    settings.ingest,
+                ));
             }
             if let Some(listener) = self.https {
                 tasks.spawn(serve::serve_https(listener, acceptors.http, Arc::clone(&server)));
@@ -210,9 +227,9 @@ impl Doors {
 }
 
 async fn listen(what: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("opening {address} for {what}: is another program using it? Choose with --{what}"))?;
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("opening {address} for {what}: is another program using it? Choose with --{what}")
+    })?;
     let at = listener.local_addr().context("the port just opened")?;
     tracing::info!(what, address = %at, "listening");
     Ok((listener, at))

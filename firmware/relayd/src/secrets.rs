@@ -132,11 +132,16 @@ pub(crate) fn pin(data_dir: &Path) -> Result<(Secret, bool)> {
         Ok(text) => {
             let pin = text.trim();
             let digits = pin.len() >= 4 && pin.bytes().all(|b| b.is_ascii_digit());
-            ensure!(digits, "{}: a PIN is at least four digits; remove the file to get a new one", path.display());
+            ensure!(
+                digits,
+                "{}: a PIN is at least four digits; remove the file to get a new one",
+                path.display()
+            );
             Ok((Secret(pin.to_owned()), false))
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let pin: String = random_below::<PIN_DIGITS>(10)?.iter().map(|digit| char::from(b'0' + digit)).collect();
+            let pin: String =
+                random_below::<PIN_DIGITS>(10)?.iter().map(|digit| char::from(b'0' + digit)).collect();
             replace(&path, format!("{pin}\n").as_bytes(), 0o600)?;
             Ok((Secret(pin), true))
         }

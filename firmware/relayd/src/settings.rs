@@ -141,7 +141,12 @@ impl Settings {
             https: http.https,
             certificate,
             ingest: ingest::Limits {
-                publishers: within("ingest.publishers_max", ingest.publishers_max, 1..=256, limits.publishers)?,
+                publishers: within(
+                    "ingest.publishers_max",
+                    ingest.publishers_max,
+                    1..=256,
+                    limits.publishers,
+                )?,
                 bits_per_second: within(
                     "ingest.bits_per_second_max",
                     ingest.bits_per_second_max,
@@ -155,8 +160,18 @@ impl Settings {
             metrics_open: http.metrics_open.unwrap_or(false),
             box_bytes_max: within("cache.box_mib_max", cache.box_mib_max, 16..=1_048_576, 512)? << 20,
             window: WindowLimits {
-                bytes: within("cache.stream_mib_max", cache.stream_mib_max, 4..=1_048_576, window.bytes >> 20)? << 20,
-                duration: Ticks::from_secs(i64::from(within("cache.window_s", cache.window_s, 10..=86_400, 60)?)),
+                bytes: within(
+                    "cache.stream_mib_max",
+                    cache.stream_mib_max,
+                    4..=1_048_576,
+                    window.bytes >> 20,
+                )? << 20,
+                duration: Ticks::from_secs(i64::from(within(
+                    "cache.window_s",
+                    cache.window_s,
+                    10..=86_400,
+                    60,
+                )?)),
                 target_duration_s_max: within(
                     "cache.target_duration_s_max",
                     cache.target_duration_s_max,
@@ -252,7 +267,8 @@ mod tests {
 
     #[test]
     fn flags_override_the_file() {
-        let file: Fragment = toml::from_str("standalone = true\nname = 'a'\n[http]\nhttp = '127.0.0.1:1'").unwrap();
+        let file: Fragment =
+            toml::from_str("standalone = true\nname = 'a'\n[http]\nhttp = '127.0.0.1:1'").unwrap();
         let flags: Fragment = toml::from_str("[http]\nhttp = '127.0.0.1:2'").unwrap();
         let settings = Settings::check(file.overlaid(flags)).unwrap();
         assert_eq!((settings.http.port(), settings.name.as_str()), (2, "a"));

@@ -81,8 +81,12 @@ impl Status {
             facts.skew_ms = Some(timeline.skew().as_secs_f64() * 1000.0);
             facts.drift_ppm = Some(timeline.drift_ppm() as f64);
         }
-        let point =
-            HistoryPoint { at_unix_ms: unix_ms(), bitrate_bps, frame_rate: f64::from(frames), skew_ms: facts.skew_ms };
+        let point = HistoryPoint {
+            at_unix_ms: unix_ms(),
+            bitrate_bps,
+            frame_rate: f64::from(frames),
+            skew_ms: facts.skew_ms,
+        };
         if facts.history.len() == HISTORY_MAX {
             facts.history.pop_front();
         }

@@ -27,7 +27,8 @@ pub(crate) fn acceptors(settings: &Settings) -> Result<Acceptors> {
     let chain = CertificateDer::pem_file_iter(&certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .with_context(|| format!("reading the certificate {}", certificate.display()))?;
-    let key = PrivateKeyDer::from_pem_file(&key).with_context(|| format!("reading the key {}", key.display()))?;
+    let key =
+        PrivateKeyDer::from_pem_file(&key).with_context(|| format!("reading the key {}", key.display()))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let rtmp = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -86,7 +86,7 @@ impl Call<'_> {
             Route::ApiSession => self.open_session(body).await,
             Route::ApiStudio => {
                 self.has_session()?;
-                let view = self.backstage(|backstage| backstage.studio()).await?;
+                let view = self.backstage(<dyn Backstage>::studio).await?;
                 json(&view)
             }
             Route::ApiStudioStreams => self.create(body).await,

@@ -40,7 +40,7 @@ pub use backstage::{
     Advice, AudioStatus, Backstage, BackstageError, BoxView, Health, HealthProblem, HistoryPoint,
     RefusalView, Severity, StreamState, StreamStatus, StudioStream, StudioView, VideoStatus,
 };
-pub use listener::{Limits, serve_http, serve_https};
+pub use listener::{Limits, serve_http, serve_https, serve_io};
 pub use policy::Policy;
 
 /// Everything that requests are answered from; one for all listeners of a box.

@@ -12,6 +12,7 @@ use hyper::rt::{Read, Write};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -104,6 +105,15 @@ pub async fn serve_http(listener: TcpListener, server: Arc<Server>) {
 /// The same over TLS. The acceptor's ALPN protocols should be `h2` and `http/1.1`.
 pub async fn serve_https(listener: TcpListener, acceptor: TlsAcceptor, server: Arc<Server>) {
     serve(listener, Some(acceptor), server).await;
+}
+
+/// Serves one HTTP/1.1 connection that came in by other means than a listener, without its bounds.
+pub async fn serve_io<I>(io: I, peer: IpAddr, server: Arc<Server>)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let _open = server.metrics.connection();
+    http1_connection(TokioIo::new(io), Caller { peer, tls: false }, &server).await;
 }
 
 async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, server: Arc<Server>) {

@@ -56,6 +56,11 @@ impl Books {
         self.lock().remove(name)
     }
 
+    pub(crate) fn forget_all(&self) {
+        let lives = std::mem::take(&mut *self.lock());
+        drop(lives);
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }

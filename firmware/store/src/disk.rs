@@ -2,8 +2,7 @@
 //!
 //! ```text
 //! DIR/<stream>/memo                     what the playlist promised
-//! DIR/<stream>/<epoch>/epoch            the epoch's record
-//! DIR/<stream>/<epoch>/init.mp4
+//! DIR/<stream>/<epoch>/init.mp4         the initialization section and the epoch's record
 //! DIR/<stream>/<epoch>/<msn>.<part>.m4s the part's bytes and its header
 //!
 //! StoredFile: Queued --written--> Written --discarded--> Doomed
@@ -31,7 +30,7 @@ pub(crate) mod scan;
 use keeper::{Keeper, Save};
 
 const MEMO_FILE: &str = "memo";
-const RECORD_FILE: &str = "epoch";
+const INIT_FILE: &str = "init.mp4";
 
 /// A file of a stream: on its way to the disk, there, or given up.
 #[derive(Debug)]
@@ -113,11 +112,10 @@ impl Disk {
         self.keeper.boot()
     }
 
-    /// Queues an epoch's record and initialization section; gives the latter's file.
+    /// Queues an epoch's initialization section with its record.
     pub(crate) fn save_epoch(&self, record: &EpochRecord, init: &Bytes) -> Arc<StoredFile> {
-        let directory = self.directory.join(record.id.to_string());
-        self.save(directory.join(RECORD_FILE), format::record(record, init).into(), Bytes::new());
-        self.save(self.directory.join(ObjectName::Init(record.id).to_string()), init.clone(), Bytes::new())
+        let path = self.directory.join(ObjectName::Init(record.id).to_string());
+        self.save(path, init.clone(), format::record(record, init).into())
     }
 
     pub(crate) fn save_part(&self, header: &PartHeader, bytes: &Bytes) -> Arc<StoredFile> {
@@ -126,11 +124,22 @@ impl Disk {
         self.save(self.directory.join(name.to_string()), bytes.clone(), trailer.into())
     }
 
-    /// Queues the memo; false if it could not be.
-    pub(crate) fn save_memo(&self, memo: &Memo, clean: bool) -> bool {
+    /// Queues the memo in place of the one before; none if it could not be.
+    pub(crate) fn save_memo(
+        &self,
+        memo: &Memo,
+        clean: bool,
+        before: Option<&StoredFile>,
+    ) -> Option<Arc<StoredFile>> {
         let content = format::memo(memo, self.keeper.boot(), clean);
         let file = self.save(self.directory.join(MEMO_FILE), content.into(), Bytes::new());
-        file.state() != FileState::Lost
+        if file.state() == FileState::Lost {
+            return None;
+        }
+        if let Some(before) = before {
+            before.change(FileState::Queued, FileState::Doomed);
+        }
+        Some(file)
     }
 
     fn save(&self, path: PathBuf, content: Bytes, trailer: Bytes) -> Arc<StoredFile> {
@@ -152,14 +161,11 @@ impl Disk {
         }
     }
 
-    /// An epoch's record goes with its initialization section.
-    pub(crate) fn discard_init(&self, file: &StoredFile) {
-        self.discard(file);
-        self.keeper.delete(file.path.with_file_name(RECORD_FILE));
-    }
-
     /// Nothing of the stream is needed any more.
-    pub(crate) fn forget(&self) {
+    pub(crate) fn forget(&self, memo: Option<&StoredFile>) {
+        if let Some(memo) = memo {
+            memo.change(FileState::Queued, FileState::Doomed);
+        }
         self.keeper.delete(self.directory.join(MEMO_FILE));
     }
 }

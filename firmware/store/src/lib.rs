@@ -151,10 +151,13 @@ impl Store {
     /// Writes down where the streams are, so that the next start goes on there. To be called when nothing is
     /// published any more. Blocks until the disk has everything.
     pub fn close(&self) {
+        self.lives().iter().for_each(|live| live.close());
+        self.flush();
+    }
+
+    /// Blocks until the disk has, or has lost, all that was given to it.
+    pub fn flush(&self) {
         if let Some(keeper) = &self.keeper {
-            for live in self.lives() {
-                live.close();
-            }
             keeper.flush();
         }
     }
@@ -197,6 +200,13 @@ impl Store {
     #[must_use]
     pub fn bytes_max(&self) -> u64 {
         self.config.box_bytes_max
+    }
+}
+
+impl Drop for Store {
+    /// Streams know the books and the books know the streams: this is where they part.
+    fn drop(&mut self) {
+        self.books.forget_all();
     }
 }
 

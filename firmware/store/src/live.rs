@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::StoreConfig;
 use crate::audience::Audience;
 use crate::books::Books;
-use crate::disk::Disk;
+use crate::disk::{Disk, StoredFile};
 use crate::flv::{FlvReader, Ring};
 use crate::name::StreamName;
 use crate::numbers::Numbers;
@@ -91,6 +91,7 @@ struct State {
     disk: Option<Disk>,
     /// What the disk knows of the playlist.
     memo: Option<Memo>,
+    memo_file: Option<Arc<StoredFile>>,
 }
 
 impl Live {
@@ -114,6 +115,7 @@ impl Live {
             rendered_at: 0,
             disk,
             memo: None,
+            memo_file: None,
         };
         let live = Self {
             name,
@@ -297,6 +299,12 @@ impl Live {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// Bytes of parts in RAM.
+    #[cfg(test)]
+    pub(crate) fn ram_bytes(&self) -> u64 {
+        self.lock().memory.ram_bytes()
+    }
+
     /// Gives back the oldest bytes for the box's budget: what lingers first, then the oldest segment, at last the
     /// open one. False if there is nothing to give.
     pub(crate) fn shed(&self) -> bool {
@@ -323,8 +331,9 @@ impl Live {
         self.end();
         while self.shed() {}
         self.producer(Producer::Absent);
-        if let Some(disk) = &self.lock().disk {
-            disk.forget();
+        let state = self.lock();
+        if let Some(disk) = &state.disk {
+            disk.forget(state.memo_file.as_deref());
         }
     }
 
@@ -343,9 +352,10 @@ impl State {
         let memo = self.window.memo();
         if let (Some(disk), Some(memo)) = (&self.disk, &memo)
             && self.memo.as_ref() != Some(memo)
-            && disk.save_memo(memo, clean)
+            && let Some(file) = disk.save_memo(memo, clean, self.memo_file.as_deref())
         {
             self.memo = Some(*memo);
+            self.memo_file = Some(file);
         }
     }
 }

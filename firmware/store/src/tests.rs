@@ -1,5 +1,7 @@
 //! The store as its users see it: waiting, budgets, restarts. In virtual time.
 
+mod disk;
+
 use std::sync::Arc;
 use std::time::Duration;
 

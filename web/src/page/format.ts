@@ -5,7 +5,7 @@ import type { StreamStatus } from "./api";
 export const NOTHING = "–";
 
 export function bitrate(bps: number | null | undefined): string {
-  if (!bps || !Number.isFinite(bps)) return NOTHING;
+  if (bps === null || bps === undefined || !Number.isFinite(bps)) return NOTHING;
   if (bps < 1_000_000) return `${Math.round(bps / 1000)} kbit/s`;
   return `${(bps / 1_000_000).toFixed(bps < 10_000_000 ? 2 : 1)} Mbit/s`;
 }
@@ -35,7 +35,7 @@ export function seconds(ms: number | null | undefined, digits = 1): string {
 }
 
 export function frameRate(rate: number | null | undefined): string {
-  if (!rate || !Number.isFinite(rate)) return NOTHING;
+  if (rate === null || rate === undefined || !Number.isFinite(rate)) return NOTHING;
   const rounded = Math.round(rate * 100) / 100;
   return `${Number.isInteger(rounded) ? rounded : rounded.toFixed(Math.abs(rate - Math.round(rate)) < 0.06 ? 2 : 1)} fps`;
 }

@@ -86,6 +86,9 @@ export class HlsPlayback {
     const { hls } = this;
     hls.on(Events.LEVEL_UPDATED, (_, { details }) => {
       if (!details.live) this.#listEnded = true;
+      // A playlist that ends with a whole segment (the publisher is gone) leaves hls.js with that segment as its own
+      // successor; the next epoch then looks to it like a broken discontinuity sequence.
+      if (details.fragmentHint === details.fragments.at(-1)) details.fragmentHint = undefined;
     });
     hls.on(Events.BUFFER_CODECS, (_, tracks) => {
       const of = [tracks.video, tracks.audio, tracks.audiovideo].filter(Boolean);

@@ -3,8 +3,8 @@
 import { openPage } from "../browser.mjs";
 import { expect } from "../waiting.mjs";
 
-/** Played this far, it plays. */
-const PLAYED_S = 3;
+/** Three seconds of the test picture: so far played, it plays. */
+const PLAYED_FRAMES = 90;
 
 const START = {
   shaka: {
@@ -44,17 +44,14 @@ export async function plays(which, { browser, bench, daemon, name }) {
     await page.addScriptTag({ url: script });
     const refused = await page.evaluate(begin, daemon.http + path(name)).catch((error) => error.message.split("\n")[0]);
     expect(!refused, `${refused} ${await page.evaluate(() => window.trouble ?? "")}`);
-    await page.waitForFunction((s) => {
-      const { played } = document.querySelector("video");
-      return window.trouble || (played.length && played.end(played.length - 1) - played.start(0) > s);
-    }, PLAYED_S, { timeout: 15_000 });
+    await page.waitForFunction((n) => window.trouble || document.querySelector("video").getVideoPlaybackQuality().totalVideoFrames >= n, PLAYED_FRAMES, { timeout: 15_000 });
     const end = await page.evaluate(() => {
       const video = document.querySelector("video");
       const quality = video.getVideoPlaybackQuality();
       return { trouble: window.trouble, frames: quality.totalVideoFrames, dropped: quality.droppedVideoFrames, width: video.videoWidth, soundBytes: video.webkitAudioDecodedByteCount };
     });
     expect(!end.trouble, end.trouble);
-    expect(end.frames > PLAYED_S * 15 && end.soundBytes > 0, `${end.frames} frames, ${end.soundBytes} bytes of sound`);
+    expect(end.soundBytes > 0, "a picture without sound");
     return `${end.frames} frames of width ${end.width}, ${end.dropped} dropped`;
   } finally {
     await page.context().close();

@@ -33,12 +33,14 @@ pub(super) struct Chroot {
     emulator: String,
 }
 
-/// Mounts what a program needs, and takes its place inside. `$1` is the chroot, then comes `FROM TO` for each folder,
-/// `--`, the working folder, and the program with its arguments.
+/// Mounts what a program needs, and runs it inside. `$1` is the chroot, then comes `FROM TO` for each folder, `--`, the
+/// working folder, and the program with its arguments. The shell stays, as the first process of the namespace: the
+/// kernel shields that one from its own fatal signals, and a crash would look like a hang.
 const ENTER: &str = r#"
 set -e
 root=$1; shift
 mount -t proc proc "$root/proc"
+mount --rbind /sys "$root/sys"
 for node in null zero full random urandom; do
     touch "$root/dev/$node"
     mount --bind "/dev/$node" "$root/dev/$node"
@@ -49,7 +51,7 @@ while [ "$1" != -- ]; do
     shift 2
 done
 folder=$2; shift 2
-exec chroot "$root" env -i --chdir="$folder" "$@"
+chroot "$root" env -i --chdir="$folder" "$@"
 "#;
 
 impl Chroot {

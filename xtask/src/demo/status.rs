@@ -94,7 +94,7 @@ impl fmt::Display for Stream {
             write!(f, "  {:.1} Mbit/s", bitrate_bps / 1e6)?;
         }
         if let Some(interval_ms) = self.keyframe_interval_ms {
-            write!(f, "  keyframe every {:.1} s", interval_ms / 1e3)?;
+            write!(f, "  keyframe {:.1} s", interval_ms / 1e3)?;
         }
         if let Some(skew_ms) = self.skew_ms {
             write!(f, "  skew {skew_ms:.0} ms")?;
@@ -114,7 +114,7 @@ pub(super) fn read_back(tally: &Tally) -> String {
         text.push_str(&format!(", {} epochs", tally.epochs));
     }
     if tally.parts > 0 && tally.faults > 0 {
-        text.push_str(&format!(", {} faults", tally.faults));
+        text.push_str(&format!(", faults: {}", tally.faults));
     }
     text
 }
@@ -134,7 +134,7 @@ mod tests {
         assert!(status.is_live());
         assert_eq!(
             status.to_string(),
-            "live  h264 1280x720 30 fps + aac  2.5 Mbit/s  keyframe every 2.0 s  skew -3 ms  2 viewers"
+            "live  h264 1280x720 30 fps + aac  2.5 Mbit/s  keyframe 2.0 s  skew -3 ms  2 viewers"
         );
     }
 

@@ -50,7 +50,8 @@ impl Follower {
         while !self.stop.wanted() {
             if let Err(error) = self.follow_playlist() {
                 self.count(|tally| {
-                    tally.faults += 1;
+                    // Before the first part there may be nothing to read yet, which is nobody's fault.
+                    tally.faults += u64::from(tally.parts > 0);
                     tally.last_fault = Some(format!("{error:#}"));
                 });
                 self.stop.wait(RETRY);

@@ -107,7 +107,12 @@ fn read_theirs(bytes: &[u8]) -> Messages {
             let size = u32::from_be_bytes(message.data[..4].try_into().expect("four bytes"));
             reader.set_max_chunk_size(size as usize).expect("a size in range");
         }
-        messages.push((message.type_id, message.message_stream_id, message.timestamp.value, message.data.to_vec()));
+        messages.push((
+            message.type_id,
+            message.message_stream_id,
+            message.timestamp.value,
+            message.data.to_vec(),
+        ));
     }
     messages
 }

@@ -7,11 +7,11 @@ use crate::flv::Tag;
 
 #[derive(Clone, PartialEq, Eq)]
 pub enum SessionEvent {
-    /// Wants [`Session::handle_accept`] or [`Session::handle_refusal`].
+    /// Wants [`handle_accept`](super::Session::handle_accept) or [`handle_refusal`](super::Session::handle_refusal).
     Connect {
         app: String,
     },
-    /// Wants [`Session::handle_accept`] or [`Session::handle_refusal`].
+    /// Wants [`handle_accept`](super::Session::handle_accept) or [`handle_refusal`](super::Session::handle_refusal).
     Publish {
         key: String,
     },

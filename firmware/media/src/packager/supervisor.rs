@@ -56,7 +56,8 @@ pub(super) async fn run(config: PackagerConfig, mut inbox: mpsc::Receiver<Reques
         }
         // Frames of lost jobs are of no use to the next child; new jobs are asked for again by their streams.
         let brief = started.elapsed() < STABLE;
-        earliest = Instant::now() + if brief && !matches!(ended, Ended::Idle) { PAUSE } else { Duration::ZERO };
+        earliest =
+            Instant::now() + if brief && !matches!(ended, Ended::Idle) { PAUSE } else { Duration::ZERO };
     }
 }
 

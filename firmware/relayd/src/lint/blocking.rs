@@ -47,7 +47,7 @@ pub(crate) fn check_refusals(client: &Client, url: &str, playlist: &MediaPlaylis
             Ok(response) if response.status == 400 => {}
             Ok(response) => out.push(Breach::new(rule, format!("?{query} got {}", response.status))),
             Err(_) => {
-                out.push(Breach::new(rule, format!("?{query} got no answer in {} s", PATIENCE.as_secs())))
+                out.push(Breach::new(rule, format!("?{query} got no answer in {} s", PATIENCE.as_secs())));
             }
         }
     }

@@ -87,10 +87,13 @@ impl Content {
         out
     }
 
+    /// Audio may be cut where the first picture is presented, or where it is decoded: to wait for the former costs
+    /// a stream with B-frames their delay.
     fn check_offset(&mut self, media: &Media, segment: &Segment, continues: bool, out: &mut Vec<Breach>) {
         let (Some(video), Some(audio)) = (media.track(Kind::Video), media.track(Kind::Audio)) else { return };
-        let Some((video_start, audio_start)) = video.start().zip(audio.start()) else { return };
-        let offset = audio_start.minus(video_start);
+        let (Some(presented), Some(audio_start)) = (video.start(), audio.start()) else { return };
+        let (by_pts, by_dts) = (audio_start.minus(presented), audio_start.minus(video.samples[0].dts));
+        let offset = if by_dts.abs() < by_pts.abs() { by_dts } else { by_pts };
         let allowed = if continues { audio.frame().plus(OFFSET_SLACK) } else { FIRST_OFFSET_MAX };
         if continues {
             self.av_offset_max = self.av_offset_max.max(offset.abs());

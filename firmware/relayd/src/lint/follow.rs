@@ -155,7 +155,8 @@ impl<'a> Follower<'a> {
         self.tell(breaches);
         if let Some(Playlist::Media(media)) = &playlist {
             let age = response.max_age_s().unwrap_or(0);
-            if !media.ended && age as f64 > media.target().max(1.0) {
+            // The answer to a blocking reload names what it holds, and may be kept (RFC 8216bis B.1).
+            if !url.contains("_HLS_msn") && !media.ended && age as f64 > media.target().max(1.0) {
                 let what = format!("max-age={age}, target duration {}", media.target());
                 self.tell([Breach::new(Rule::StaleCache, what)]);
             }
@@ -208,18 +209,14 @@ impl<'a> Follower<'a> {
     fn reload(&mut self, url: &str, playlist: &MediaPlaylist) -> anyhow::Result<Option<MediaPlaylist>> {
         let target = Duration::from_secs_f64(playlist.target().clamp(0.5, 60.0));
         let asked = playlist.control.can_block_reload.then(|| blocking::next(playlist));
-        let response = match asked {
-            Some(next) => {
-                self.report.looked_at.blocking_reloads += 1;
-                let response =
-                    self.client.get(&with_query(url, &blocking::query(next)), target * 3 + PATIENCE);
-                response.map_err(|error| error.context("a blocking reload"))?
-            }
-            None => {
-                std::thread::sleep((target / 2).min(Duration::from_secs(2)));
-                self.client.get(url, PATIENCE)?
-            }
-        };
+        let asked_url = asked.map_or(url.to_owned(), |next| with_query(url, &blocking::query(next)));
+        let patience = if asked.is_some() { target * 3 + PATIENCE } else { PATIENCE };
+        if asked.is_some() {
+            self.report.looked_at.blocking_reloads += 1;
+        } else {
+            std::thread::sleep((target / 2).min(Duration::from_secs(2)));
+        }
+        let response = self.client.get(&asked_url, patience)?;
         match response.status {
             404 | 410 => return Ok(None),
             200 | 206 => {}
@@ -231,7 +228,7 @@ impl<'a> Follower<'a> {
                 return Ok(Some(playlist.clone()));
             }
         }
-        let Some(Playlist::Media(next)) = self.read(url, &response) else {
+        let Some(Playlist::Media(next)) = self.read(&asked_url, &response) else {
             bail!("{url} is no media playlist any more");
         };
         if let Some(asked) = asked.filter(|asked| !blocking::answers(&next, *asked)) {

@@ -88,7 +88,7 @@ fn lines<'a>(text: &'a str, breaches: &mut Vec<Breach>) -> Vec<Line<'a>> {
         if line != line.trim() {
             breaches.push(Breach::new(Rule::Syntax, format!("line {number} has blanks at its ends")));
         }
-        if line.chars().any(|c| c.is_control()) {
+        if line.chars().any(char::is_control) {
             breaches.push(Breach::new(Rule::Syntax, format!("line {number} has control characters")));
         }
         out.push(Line { number, content });

@@ -63,7 +63,7 @@ fn transport_streams_are_read_as_well() {
 
     // Audio 74 ms early, and a keyframe a picture late.
     let fragment = |mut fragment: Fragment, part: u64, _: bool| {
-        if part % 5 == 0 {
+        if part.is_multiple_of(5) {
             fragment.video.swap(0, 1);
         }
         Fragment { audio_start: fragment.audio_start - 3552, ..fragment }

@@ -44,7 +44,8 @@ impl Tags {
     /// Samples in a unit that says so itself: an Opus packet.
     pub(super) fn frame_samples(&self, unit: &AccessUnit) -> Option<u32> {
         let codec = self.tracks.audio.as_ref()?.codec;
-        (unit.kind == TrackKind::Audio && codec == Codec::Opus).then(|| stream::opus::packet_samples(&unit.data))?
+        (unit.kind == TrackKind::Audio && codec == Codec::Opus)
+            .then(|| stream::opus::packet_samples(&unit.data))?
     }
 
     /// An epoch begins: FLV does too, if it has not.
@@ -96,7 +97,11 @@ impl Tags {
         if entry && self.pending {
             self.pending = false;
             let inline = self.headers(stamp_ms);
-            let head = [file_header(&self.tracks), metadata(&self.tracks, None, self.frame_rate_milli), self.headers(0)];
+            let head = [
+                file_header(&self.tracks),
+                metadata(&self.tracks, None, self.frame_rate_milli),
+                self.headers(0),
+            ];
             self.out.push(Out::Head { head: head.concat().into(), inline });
         }
         let config = match unit.kind {

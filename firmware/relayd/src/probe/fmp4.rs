@@ -171,7 +171,7 @@ fn shift_of(elst: &Elst, timescale: u32, movie_timescale: u32) -> Stamp {
     for entry in elst.entries.iter().take(16) {
         match entry.media_time {
             None => {
-                shift = shift.plus(Stamp::from_units(i128::from(entry.segment_duration), movie_timescale))
+                shift = shift.plus(Stamp::from_units(i128::from(entry.segment_duration), movie_timescale));
             }
             Some(start) => return shift.minus(Stamp::from_units(i128::from(start), timescale)),
         }

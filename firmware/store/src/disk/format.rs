@@ -7,9 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use stream::playlist::PlaylistName;
 use stream::window::Memo;
-use stream::{
-    AudioFormat, Codec, EpochId, EpochRecord, PartHeader, Ticks, TrackConfig, Tracks,
-};
+use stream::{AudioFormat, Codec, EpochId, EpochRecord, PartHeader, Ticks, TrackConfig, Tracks};
 
 const TRAILER_MAGIC: [u8; 4] = *b"RBp1";
 const RECORD_MAGIC: [u8; 4] = *b"RBe1";
@@ -62,8 +60,6 @@ struct RecordFile {
     frame_rate_milli: Option<u32>,
     part_target: i64,
     zero_unix_ms: i64,
-    /// Of the initialization section, which has a file of its own.
-    init_sum: [u8; 4],
 }
 
 #[derive(Serialize, Deserialize)]
@@ -115,8 +111,9 @@ impl From<TrackFile> for TrackConfig {
     }
 }
 
+/// What follows the initialization section in its file: the record, its length, and a checksum of all.
 pub(crate) fn record(record: &EpochRecord, init: &[u8]) -> Vec<u8> {
-    seal(
+    let mut out = seal(
         RECORD_MAGIC,
         &RecordFile {
             id: record.id.0,
@@ -127,19 +124,28 @@ pub(crate) fn record(record: &EpochRecord, init: &[u8]) -> Vec<u8> {
             frame_rate_milli: record.frame_rate_milli,
             part_target: record.part_target.0,
             zero_unix_ms: record.zero_unix_ms,
-            init_sum: checksum(&[init]),
         },
-    )
+    );
+    // A record is far below 4 GiB.
+    out.extend_from_slice(&(out.len() as u32).to_le_bytes());
+    let sum = checksum(&[init, &out]);
+    out.extend_from_slice(&sum);
+    out
 }
 
-/// The record, if `init` is the initialization section that it was written with.
-pub(crate) fn read_record(file: &[u8], init: &[u8]) -> Option<EpochRecord> {
-    let record: RecordFile = open(RECORD_MAGIC, file)?;
-    if record.init_sum != checksum(&[init]) {
+/// The record, and the length of the initialization section before it.
+pub(crate) fn read_record(file: &[u8]) -> Option<(EpochRecord, u64)> {
+    let (content, sum) = file.split_at_checked(file.len().checked_sub(4)?)?;
+    if *sum != checksum(&[content]) {
         return None;
     }
-    let tracks = Tracks { video: record.video.map(TrackConfig::from), audio: record.audio.map(TrackConfig::from) };
-    Some(EpochRecord {
+    let (content, len) = content.split_last_chunk()?;
+    let len = usize::try_from(u32::from_le_bytes(*len)).ok()?;
+    let (init, sealed) = content.split_at_checked(content.len().checked_sub(len)?)?;
+    let record: RecordFile = open(RECORD_MAGIC, sealed)?;
+    let tracks =
+        Tracks { video: record.video.map(TrackConfig::from), audio: record.audio.map(TrackConfig::from) };
+    let record = EpochRecord {
         id: EpochId(record.id),
         tracks,
         codecs: record.codecs,
@@ -147,7 +153,8 @@ pub(crate) fn read_record(file: &[u8], init: &[u8]) -> Option<EpochRecord> {
         frame_rate_milli: record.frame_rate_milli,
         part_target: Ticks(record.part_target),
         zero_unix_ms: record.zero_unix_ms,
-    })
+    };
+    Some((record, init.len() as u64))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -268,10 +275,15 @@ mod tests {
             part_target: Ticks(18_000),
             zero_unix_ms: 1_700_000_000_000,
         };
-        let file = record(&epoch, b"init");
-        assert_eq!(read_record(&file, b"init"), Some(epoch));
-        assert_eq!(read_record(&file, b"ini"), None);
-        assert_eq!(read_record(&file[1..], b"init"), None);
+        let mut file = b"init".to_vec();
+        file.extend(record(&epoch, b"init"));
+        assert_eq!(read_record(&file), Some((epoch, 4)));
+        for at in 0..file.len() {
+            let mut bad = file.clone();
+            bad[at] ^= 1;
+            assert_eq!(read_record(&bad), None, "byte {at}");
+            assert_eq!(read_record(&file[..at]), None);
+        }
 
         let written = Memo {
             playlist: PlaylistName { epoch: EpochId(9), n: 1 },

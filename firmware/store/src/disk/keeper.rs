@@ -85,7 +85,9 @@ impl Keeper {
     pub(crate) fn save(&self, save: Save) {
         let len = (save.content.len() + save.trailer.len()) as u64;
         let file = Arc::clone(&save.file);
-        if self.shared.queued_bytes.fetch_add(len, Ordering::AcqRel) + len > QUEUE_BYTES_MAX || !self.send(save) {
+        if self.shared.queued_bytes.fetch_add(len, Ordering::AcqRel) + len > QUEUE_BYTES_MAX
+            || !self.send(save)
+        {
             self.shared.queued_bytes.fetch_sub(len, Ordering::AcqRel);
             self.shared.lose(&file);
         }

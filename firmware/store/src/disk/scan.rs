@@ -11,7 +11,7 @@ use std::{fs, io};
 use stream::window::Memo;
 use stream::{EpochId, EpochRecord, ObjectName, PartHeader};
 
-use super::{FileState, MEMO_FILE, RECORD_FILE, StoredFile, format};
+use super::{FileState, INIT_FILE, MEMO_FILE, StoredFile, format};
 
 /// A part is never larger than a window's budget; this only keeps a foreign file from being read whole.
 const FILE_BYTES_MAX: u64 = 256 << 20;
@@ -83,12 +83,13 @@ impl Part {
 
 type Parts = BTreeMap<(u64, u32), Part>;
 
-/// The record and the initialization section, if both are there. Adds the epoch's intact parts.
+/// The record and the length of the initialization section, if they are intact. Adds the epoch's intact parts.
 fn read_epoch(directory: &Path, epoch: EpochId, parts: &mut Parts) -> io::Result<Option<(EpochRecord, u64)>> {
-    let record = fs::read(directory.join(RECORD_FILE)).unwrap_or_default();
-    let init = fs::read(directory.join("init.mp4")).unwrap_or_default();
-    let record = format::read_record(&record, &init).filter(|record| record.id == epoch);
-    let Some(record) = record else { return Ok(None) };
+    let init = fs::read(directory.join(INIT_FILE)).unwrap_or_default();
+    let found = format::read_record(&init).filter(|(record, _)| record.id == epoch);
+    if found.is_none() {
+        return Ok(None);
+    }
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         let name = file_name(&path).unwrap_or_default();
@@ -98,11 +99,10 @@ fn read_epoch(directory: &Path, epoch: EpochId, parts: &mut Parts) -> io::Result
                 None => remove(&path)?,
             },
             Ok(ObjectName::Init(_)) => {}
-            Ok(ObjectName::Segment(..)) | Err(_) if name == RECORD_FILE => {}
             Ok(ObjectName::Segment(..)) | Err(_) => remove(&path)?,
         }
     }
-    Ok(Some((record, init.len() as u64)))
+    Ok(found)
 }
 
 fn read_part(path: &Path, epoch: EpochId, msn: u64, part: u32) -> Option<PartHeader> {
@@ -120,7 +120,9 @@ fn newest_run(parts: Parts) -> io::Result<Vec<Part>> {
     for ((msn, part), found) in parts {
         let segment = segments.entry(msn).or_default();
         let follows = segment.len() as u64 == u64::from(part)
-            && segment.last().is_none_or(|before| before.header.epoch == found.header.epoch && !before.header.last);
+            && segment
+                .last()
+                .is_none_or(|before| before.header.epoch == found.header.epoch && !before.header.last);
         if follows { segment.push(found) } else { lost.push(found) }
     }
     let mut run: Vec<Vec<Part>> = Vec::new();
@@ -149,7 +151,7 @@ fn sort(epochs: &mut BTreeMap<EpochId, (EpochRecord, u64)>, run: Vec<Part>) -> V
         if found.last().is_none_or(|last| last.record.id != epoch) {
             let Some((record, init)) = epochs.remove(&epoch) else { continue };
             let directory = part.path.parent().unwrap_or(&part.path);
-            let init = StoredFile::new(directory.join("init.mp4"), init, FileState::Written);
+            let init = StoredFile::new(directory.join(INIT_FILE), init, FileState::Written);
             found.push(FoundEpoch { record, init: Arc::new(init), parts: Vec::new() });
         }
         if let Some(last) = found.last_mut() {

@@ -63,6 +63,11 @@ impl Memory {
         self.bytes
     }
 
+    #[cfg(test)]
+    pub(super) fn ram_bytes(&self) -> u64 {
+        self.ram_bytes
+    }
+
     pub(super) fn put_init(&mut self, record: &EpochRecord, init: Bytes) {
         let blob = match &self.disk {
             // Initialization sections are small, and the first thing that every viewer wants.
@@ -154,7 +159,7 @@ impl Memory {
                 let Some(blob) = self.inits.remove(&epoch) else { return true };
                 self.bytes -= blob.len();
                 if let (Some(disk), Blob::Disk(file, _)) = (&self.disk, &blob) {
-                    disk.discard_init(file);
+                    disk.discard(file);
                 }
             }
         }
@@ -173,7 +178,8 @@ impl Memory {
             }
             let Some((msn, part)) = self.hot.pop_front() else { return };
             let parts = self.segments.get_mut(&msn).map(|segment| &mut segment.parts);
-            let Some(Some(Blob::Disk(file, ram))) = parts.and_then(|parts| parts.get_mut(part as usize)) else {
+            let Some(Some(Blob::Disk(file, ram))) = parts.and_then(|parts| parts.get_mut(part as usize))
+            else {
                 continue;
             };
             match file.state() {

@@ -52,7 +52,7 @@ fn adopt(config: &StoreConfig, next_msn: u64, disk: &Disk, found: Found, empty: 
         if ready(ObjectName::Init(epoch.record.id)) {
             memory.keep_init(epoch.record.id, Blob::Disk(epoch.init, None));
         } else {
-            disk.discard_init(&epoch.init);
+            disk.discard(&epoch.init);
         }
         for (header, file) in epoch.parts {
             if ready(ObjectName::Part(header.epoch, header.msn, header.part)) {

@@ -37,11 +37,9 @@ impl Pace {
                 self.distances.push_back(distance);
             }
         }
-        if keyframe {
-            if let Some(last) = self.last_keyframe.replace(dts) {
-                self.keyframe_interval = Some(dts - last);
-                self.keyframe_interval_max = self.keyframe_interval_max.max(Some(dts - last));
-            }
+        if keyframe && let Some(last) = self.last_keyframe.replace(dts) {
+            self.keyframe_interval = Some(dts - last);
+            self.keyframe_interval_max = self.keyframe_interval_max.max(Some(dts - last));
         }
     }
 

@@ -23,7 +23,7 @@ impl<'a> Attributes<'a> {
     pub(super) fn parse(tag: &'a str, line: usize, text: &'a str, breaches: &mut Vec<Breach>) -> Self {
         let mut values = BTreeMap::new();
         let mut bad = |what: String| {
-            breaches.push(Breach::new(Rule::Syntax, format!("line {line}, {tag}: {what} (4.2)")))
+            breaches.push(Breach::new(Rule::Syntax, format!("line {line}, {tag}: {what} (4.2)")));
         };
         let mut rest = text;
         while !rest.is_empty() {

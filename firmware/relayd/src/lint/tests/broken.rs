@@ -130,7 +130,7 @@ fn media_cases() -> Vec<Case> {
         }),
         media(Rule::NoKeyframe, &[Rule::FalseIndependent], |mut f, part, _| {
             // The keyframe comes one picture late.
-            if part % 5 == 0 {
+            if part.is_multiple_of(5) {
                 f.video.swap(0, 1);
             }
             f

@@ -221,7 +221,7 @@ impl Stream {
             }
             (None, None) if query.contains("_HLS_skip") => Ok(true),
             (None, None) => {
-                let low_latency = (self.script.text)("#EXT-X-PART-INF".to_owned(), &state) != "";
+                let low_latency = !(self.script.text)("#EXT-X-PART-INF".to_owned(), &state).is_empty();
                 if !low_latency {
                     self.parts.store((parts + PARTS).min(END), Ordering::Relaxed);
                 }

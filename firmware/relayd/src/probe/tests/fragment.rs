@@ -31,7 +31,7 @@ impl Fragment {
     /// Part `part` of the stream, counted from its beginning: six pictures, and the audio frames that begin in it.
     pub(crate) fn part(part: u64) -> Self {
         let first_audio = |part: u64| (part * 9600).div_ceil(AUDIO_FRAME);
-        let key = |frame: u64| part % 5 == 0 && frame == 0;
+        let key = |frame: u64| part.is_multiple_of(5) && frame == 0;
         Self {
             video: (0..6).map(|frame| (key(frame), key(frame))).collect(),
             video_start: part * 6 * u64::from(FRAME_TICKS),
@@ -139,7 +139,7 @@ fn trak(track_id: u32, handler: &[u8; 4], timescale: u32, minf: Minf) -> Trak {
     let mdhd = Mdhd { timescale, language: "und".to_owned(), ..Mdhd::default() };
     Trak {
         tkhd: Tkhd { track_id, enabled: true, width: 640.into(), height: 360.into(), ..Tkhd::default() },
-        mdia: Mdia { mdhd, hdlr, minf, ..Mdia::default() },
+        mdia: Mdia { mdhd, hdlr, minf },
         ..Trak::default()
     }
 }
