@@ -73,10 +73,12 @@ const CHECKS = {
     ({ pace }) => {
       const at = (latencyS, over = {}) => pace({ latencyS, targetS: 0.6, bufferS: 0.8, rate: 1, ...over });
       assert.deepEqual(at(0.7), { kind: "rate", rate: 1 });
+      assert.deepEqual(at(0.85), { kind: "rate", rate: 1 });
+      assert.deepEqual(at(0.7, { bufferS: 0.2 }), { kind: "rate", rate: 0.9 }, "a late part");
       assert.deepEqual(at(1.2), { kind: "rate", rate: 1.06 });
-      assert.deepEqual(at(0.7, { rate: 1.06 }), { kind: "rate", rate: 1.06 }, "carried through");
-      assert.deepEqual(at(0.62, { rate: 1.06 }), { kind: "rate", rate: 1 }, "and ended at the target");
-      assert.deepEqual(at(1.2, { bufferS: 0.2 }), { kind: "rate", rate: 1 }, "not with an empty buffer");
+      assert.deepEqual(at(0.85, { rate: 1.06 }), { kind: "rate", rate: 1.06 }, "carried through");
+      assert.deepEqual(at(0.77, { rate: 1.06 }), { kind: "rate", rate: 1 }, "and ended at the target");
+      assert.deepEqual(at(1.2, { bufferS: 0.3 }), { kind: "rate", rate: 1 }, "not with a thin buffer");
       assert.deepEqual(at(6), { kind: "jump" });
       assert.deepEqual(at(0.7, { targetS: 5 }), { kind: "jump" });
       assert.deepEqual(at(6, { targetS: 5, bufferS: 1 }), { kind: "rate", rate: 1 }, "nor with a short one");

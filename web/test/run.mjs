@@ -12,7 +12,7 @@ import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { launch, openPage } from "./browser.mjs";
 import { startBench } from "./bench-page.mjs";
-import { calibrate } from "./checks/calibration.mjs";
+import { calibrate, seesPlantedShift } from "./checks/calibration.mjs";
 import { takePictures } from "./checks/looks.mjs";
 import { plays } from "./checks/players.mjs";
 import { crossSiteRefused, foreignHostRefused, guessingSlowed, keepsStreams, liveFigures, showsRefusal, wrongThenRightPin } from "./checks/studio.mjs";
@@ -63,6 +63,8 @@ async function checkAll() {
     bias = await calibrate(world);
     return `Chromium's own offset is ${bias.toFixed(1)} ms`;
   });
+
+  await report.check("the probe sees a planted fault", 60_000, () => seesPlantedShift(world, bias));
 
   const page = await openPage(browser, { complaints, bypassCSP: true });
   let publisher = null;

@@ -18,11 +18,12 @@ export function publish(url, { groupS = 2 } = {}) {
   return run(args);
 }
 
-/** The same picture as a file, in step by construction: what the probe is held against. */
-export function record(path, seconds) {
+/** The same picture as a file, in step by construction, or with the sound late by so much: what the probe is held against. */
+export function record(path, seconds, { lateMs = 0 } = {}) {
   const args = describe(path, "--seconds", String(seconds)).filter((word) => word !== "-re");
   args.splice(args.indexOf("-flvflags"), 2);
   args.splice(args.indexOf("flv"), 1, "mp4", "-y");
+  if (lateMs) args.splice(args.indexOf("-c:a"), 0, "-af", `adelay=${lateMs}:all=1`);
   return run(args).ended;
 }
 

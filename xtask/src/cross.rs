@@ -44,6 +44,9 @@ pub(crate) struct Args {
     /// Only make the chroot
     #[arg(long)]
     chroot_only: bool,
+    /// Build nothing, and start what was built before
+    #[arg(long)]
+    no_build: bool,
     /// Only build these crates, and start nothing
     #[arg(long, value_name = "CRATE")]
     package: Vec<String>,
@@ -59,8 +62,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if !args.package.is_empty() {
         return build(&chroot, &args.package);
     }
-    web::ensure()?;
-    build(&chroot, &["relayd".to_owned(), "media".to_owned()])?;
+    if !args.no_build {
+        web::ensure()?;
+        build(&chroot, &["relayd".to_owned(), "media".to_owned()])?;
+    }
     let out = lay_out(&chroot)?;
     start(&chroot, &out)
 }

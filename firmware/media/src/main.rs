@@ -4,10 +4,10 @@
 //! closes. Everything it knows is in memory: killing it at any moment costs the open epochs, nothing else.
 
 mod child {
-    pub(crate) mod composition;
     pub(crate) mod confine;
     pub(crate) mod job;
     pub(crate) mod outlet;
+    pub(crate) mod timing;
 }
 
 use std::collections::BTreeMap;

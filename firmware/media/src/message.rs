@@ -11,7 +11,7 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
-use stream::{Codec, TrackKind};
+use stream::Codec;
 
 /// A batch holds at most the access units of one part and the group's oversized keyframe.
 pub const FRAME_BYTES_MAX: usize = 32 << 20;
@@ -54,12 +54,14 @@ pub struct AudioTrack {
 pub enum Item {
     Video(Sample),
     Audio(Sample),
-    /// The next unit of this track begins a new part, or a new segment.
-    CutVideo {
+    /// All tracks: what went before belongs to the part that ends here, what follows to the next one.
+    Cut {
+        /// The next part begins a segment.
         segment: bool,
-    },
-    CutAudio {
-        segment: bool,
+        /// Decoding time of the first video unit behind the cut; without video, of the first audio unit.
+        at: u64,
+        /// Time of the first audio unit behind the cut, if it is known.
+        audio_at: Option<u64>,
     },
 }
 
@@ -126,15 +128,7 @@ impl Item {
     pub const fn payload_bytes(&self) -> usize {
         match self {
             Self::Video(sample) | Self::Audio(sample) => sample.bytes as usize,
-            Self::CutVideo { .. } | Self::CutAudio { .. } => 0,
-        }
-    }
-
-    #[must_use]
-    pub const fn kind(&self) -> TrackKind {
-        match self {
-            Self::Video(_) | Self::CutVideo { .. } => TrackKind::Video,
-            Self::Audio(_) | Self::CutAudio { .. } => TrackKind::Audio,
+            Self::Cut { .. } => 0,
         }
     }
 }

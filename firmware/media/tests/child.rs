@@ -1,5 +1,7 @@
 //! The packaging child with real H.264 and AAC: what comes out at each cut, read box by box.
 
+#![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
+
 use std::io::{Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command as Process, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -219,19 +221,15 @@ fn package(source: &Source) -> (Vec<Bytes>, Bytes) {
         };
         let next = video.get((index + 1) * 6);
         let end = next.map_or(u64::MAX, |_| (index as u64 + 1) * 9600);
-        while let Some((sample, data)) = audio.next() {
+        while let Some((sample, data)) = audio.next_if(|(sample, _)| sample.dts < end) {
             put(Item::Audio(sample), data);
-            if sample.dts >= end {
-                break;
-            }
         }
-        for (sample, data) in &part[usize::from(index > 0)..] {
+        for (sample, data) in part {
             put(Item::Video(*sample), data);
         }
-        if let Some((sample, data)) = next {
-            put(Item::CutVideo { segment: sample.keyframe }, &[]);
-            put(Item::CutAudio { segment: sample.keyframe }, &[]);
-            put(Item::Video(*sample), data);
+        if let (Some((video, _)), Some((audio, _))) = (next, audio.peek()) {
+            let cut = Item::Cut { segment: video.keyframe, at: video.dts, audio_at: Some(audio.dts) };
+            put(cut, &[]);
         }
         packager.send(&Command::Batch { job: 1, items: batch.0 }, &batch.1);
     }

@@ -5,7 +5,9 @@
 mod advice;
 mod backstage;
 mod health;
+mod lint;
 mod pipeline;
+mod probe;
 mod publish;
 mod run;
 mod secrets;
@@ -32,6 +34,10 @@ enum Command {
     Run(Box<run::Args>),
     /// Read a settings file, say what is wrong with it, change nothing.
     CheckConfig { file: PathBuf },
+    /// Follow a live playlist and report each broken rule.
+    Lint(lint::LintArgs),
+    /// Show tracks, groups of pictures, timestamps and skew of a file or a stream.
+    Probe(probe::ProbeArgs),
 }
 
 fn main() -> ExitCode {
@@ -53,5 +59,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             println!("{}: good", file.display());
             Ok(ExitCode::SUCCESS)
         }
+        Command::Lint(args) => lint::run(args),
+        Command::Probe(args) => probe::run(args),
     }
 }

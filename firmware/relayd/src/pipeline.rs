@@ -16,7 +16,7 @@ use ingest::{CloseReason, Event, Refusal};
 use media::message::{Item, Sample};
 use media::{Job, JobEvent, Packager, PackagerError};
 use store::{Live, Producer};
-use stream::cutter::{Command, Cutter, EPOCH_ORIGIN, PartPlan, Placed, Plan};
+use stream::cutter::{Command, Cut, Cutter, EPOCH_ORIGIN, PartPlan, Placed, Plan};
 use stream::timeline::Timeline;
 use stream::{CutPart, EpochId, EpochRecord, TrackKind};
 use tokio::sync::{mpsc, watch};
@@ -166,7 +166,6 @@ impl Pipeline {
                         self.handle(event).await?;
                     }
                     self.tags.flush(&self.live);
-                    self.send_if_awaited().await?;
                 }
                 event = next_event(&mut self.jobs) => self.handle_job(event).await?,
                 _ = tick.tick() => {
@@ -205,7 +204,7 @@ impl Pipeline {
             match command {
                 Command::Begin(plan) => self.begin(plan).await?,
                 Command::Put(placed) => self.batch.put(placed),
-                Command::Cut { kind, segment } => self.batch.cut(kind, segment),
+                Command::Cut(cut) => self.batch.cut(cut),
                 Command::Part(part) => {
                     if let Some(epoch) = self.jobs.back_mut() {
                         epoch.parts.push_back(part);
@@ -234,12 +233,7 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Units go to the packager a part at a time, which saves wake-ups; but while it waits for the unit that lets it
-    /// finish a part, each one at once.
-    async fn send_if_awaited(&mut self) -> Result<(), PipelineError> {
-        if self.jobs.back().is_some_and(|epoch| !epoch.parts.is_empty()) { self.send().await } else { Ok(()) }
-    }
-
+    /// Units go to the packager a part at a time, which saves wake-ups.
     async fn send(&mut self) -> Result<(), PipelineError> {
         let Batch { items, payload } = std::mem::take(&mut self.batch);
         match self.jobs.back() {
@@ -372,10 +366,11 @@ impl Batch {
         self.payload.push(placed.data);
     }
 
-    fn cut(&mut self, kind: TrackKind, segment: bool) {
-        self.items.push(match kind {
-            TrackKind::Video => Item::CutVideo { segment },
-            TrackKind::Audio => Item::CutAudio { segment },
+    fn cut(&mut self, cut: Cut) {
+        self.items.push(Item::Cut {
+            segment: cut.segment,
+            at: u64::try_from(cut.at).unwrap_or(0),
+            audio_at: cut.audio_at.and_then(|at| u64::try_from(at).ok()),
         });
     }
 }

@@ -24,6 +24,9 @@ use crate::route::{Kind, Route};
 /// Our longest URI has a stream's name, an epoch and a few numbers.
 const URI_BYTES_MAX: usize = 2048;
 
+/// What a foreign page's player may see besides the body.
+const EXPOSED: HeaderValue = HeaderValue::from_static("content-range, date, etag, retry-after");
+
 /// Never fails: what is wrong is a response too.
 pub(crate) async fn answer(
     server: Arc<Server>,
@@ -42,6 +45,7 @@ pub(crate) async fn answer(
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if kind.is_media() {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
     }
     if parts.method == Method::HEAD {
         strip(&mut response);
@@ -120,10 +124,6 @@ fn options(kind: Kind, allow: &'static str) -> Response<Body> {
 fn preflight(headers: &mut HeaderMap, allow: &'static str) {
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(allow));
     headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("range, if-none-match, if-range"));
-    headers.insert(
-        ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("content-length, content-range, etag, retry-after"),
-    );
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
 }
 

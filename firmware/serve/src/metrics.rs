@@ -165,6 +165,12 @@ impl Text {
     fn store(&mut self, store: &Store) {
         self.single("relaybox_store_bytes", "gauge", "Bytes of media kept.", store.bytes());
         self.single("relaybox_store_bytes_max", "gauge", "Budget of the box.", store.bytes_max());
+        self.single(
+            "relaybox_store_files_lost_total",
+            "counter",
+            "Files that the disk did not take.",
+            store.files_lost(),
+        );
         let lives: Vec<_> =
             store.lives().into_iter().map(|live| (live.name().clone(), live.stats())).collect();
         type Get = fn(&store::Stats) -> u64;

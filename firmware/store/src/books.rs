@@ -15,11 +15,13 @@ pub(crate) struct Books {
     bytes: AtomicU64,
     bytes_max: u64,
     lives: Mutex<BTreeMap<StreamName, Arc<Live>>>,
+    /// Held while a stream is made, which takes the disk's time, so that none is made twice.
+    making: Mutex<()>,
 }
 
 impl Books {
     pub(crate) fn new(bytes_max: u64) -> Self {
-        Self { bytes: AtomicU64::new(0), bytes_max, lives: Mutex::default() }
+        Self { bytes: AtomicU64::new(0), bytes_max, lives: Mutex::default(), making: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<StreamName, Arc<Live>>> {
@@ -36,15 +38,18 @@ impl Books {
         streams_max: usize,
         make: impl FnOnce() -> Result<Live, StoreError>,
     ) -> Result<Arc<Live>, StoreError> {
-        let mut lives = self.lock();
-        if let Some(live) = lives.get(name) {
-            return Ok(Arc::clone(live));
+        if let Some(live) = self.find(name) {
+            return Ok(live);
         }
-        if lives.len() >= streams_max {
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(live) = self.find(name) {
+            return Ok(live);
+        }
+        if self.lock().len() >= streams_max {
             return Err(StoreError::TooManyStreams);
         }
         let live = Arc::new(make()?);
-        lives.insert(name.clone(), Arc::clone(&live));
+        self.lock().insert(name.clone(), Arc::clone(&live));
         Ok(live)
     }
 

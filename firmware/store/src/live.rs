@@ -1,8 +1,8 @@
 //! One stream: its window, its objects, its FLV ring, and those who wait for what comes next.
 //!
 //! ```text
-//! Producer::Absent  --producer()-->  Producer::Present --parts--> playlists answer, waits end
-//!                                     └ no part for three part targets (2 s at least): waits end in 503
+//! Producer::Absent --producer()--> Producer::Present --parts--> playlists answer, waits end
+//!  └ no part for three part targets (2 s at least): waits end in 503 ┘
 //! ```
 //! The lock is held for the time of a decision or of one rendering, never across an await.
 
@@ -169,12 +169,7 @@ impl Live {
     /// to do it beside.
     fn reserve(&self, next_msn: u64) {
         let numbers = self.numbers.clone();
-        let reserve = move || {
-            if let Err(error) = numbers.reserve(next_msn) {
-                let path = numbers.path().display();
-                tracing::error!(%path, %error, "sequence numbers can't be reserved: a restart may repeat some");
-            }
-        };
+        let reserve = move || numbers.reserve(next_msn);
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn_blocking(reserve)),
             Err(_) => reserve(),
@@ -226,11 +221,14 @@ impl Live {
         self.flv.end();
     }
 
-    /// Says whether somebody publishes. Requests that wait for media are held only while somebody does.
+    /// Says whether somebody publishes. Requests wait for a first playlist only while somebody does; those that
+    /// wait for the next part are held a moment longer, as publishers come back.
     pub fn producer(&self, producer: Producer) {
         let mut state = self.lock();
         state.producer = producer;
-        state.fed = Instant::now();
+        if producer == Producer::Present {
+            state.fed = Instant::now();
+        }
         drop(state);
         self.changed.send_modify(|_| {});
     }

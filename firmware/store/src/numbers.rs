@@ -10,7 +10,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Numbers reserved at once: over two hours of 2 s segments.
@@ -24,6 +24,9 @@ pub(crate) struct Numbers {
     path: Arc<Path>,
     /// The first number that is not reserved on disk.
     reserved: Arc<AtomicU64>,
+    /// Somebody is at it.
+    reserving: Arc<AtomicBool>,
+    failures: Arc<AtomicU32>,
 }
 
 impl Numbers {
@@ -42,26 +45,39 @@ impl Numbers {
             }
             Err(error) => return Err(error),
         };
-        let numbers = Self { path: path.into(), reserved: Arc::new(AtomicU64::new(next)) };
-        numbers.reserve(next)?;
+        let numbers = Self {
+            path: path.into(),
+            reserved: Arc::new(AtomicU64::new(next)),
+            reserving: Arc::default(),
+            failures: Arc::default(),
+        };
+        numbers.write(next)?;
         Ok((numbers, next))
     }
 
-    /// Whether the block should be moved on before `next` and the numbers after it are used.
+    /// Whether the caller should move the block on before `next` and the numbers after it are used. Says so to one
+    /// caller only, until [`Numbers::reserve`] is done.
     pub(crate) fn runs_low(&self, next: u64) -> bool {
         next.saturating_add(BLOCK / 2) > self.reserved.load(Ordering::Acquire)
+            && !self.reserving.swap(true, Ordering::AcqRel)
     }
 
     /// Moves the end of the reserved block to a whole block above `next`. Blocks on the disk.
-    pub(crate) fn reserve(&self, next: u64) -> io::Result<()> {
+    pub(crate) fn reserve(&self, next: u64) {
+        if let Err(error) = self.write(next)
+            && self.failures.fetch_add(1, Ordering::Relaxed).wrapping_add(1).is_power_of_two()
+        {
+            let path = self.path.display();
+            tracing::error!(%path, %error, "sequence numbers can't be reserved: a restart may repeat some");
+        }
+        self.reserving.store(false, Ordering::Release);
+    }
+
+    fn write(&self, next: u64) -> io::Result<()> {
         let reserved = next.saturating_add(BLOCK);
         replace(&self.path, format!("{reserved}\n").as_bytes())?;
         self.reserved.fetch_max(reserved, Ordering::AcqRel);
         Ok(())
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
     }
 }
 
@@ -104,8 +120,9 @@ mod tests {
         assert_eq!(first, 0);
         assert!(!numbers.runs_low(2048));
         assert!(numbers.runs_low(2049));
-        numbers.reserve(2049).unwrap();
-        assert!(!numbers.runs_low(2049));
+        assert!(!numbers.runs_low(2050), "one is at it");
+        numbers.reserve(2049);
+        assert!(!numbers.runs_low(2050));
         drop(numbers);
         let (_, first) = Numbers::open(path.clone()).unwrap();
         assert_eq!(first, 6145);
@@ -121,6 +138,22 @@ mod tests {
             let (_, first) = Numbers::open(path).unwrap();
             assert!(first > 1_700_000_000, "{damage:?} gave {first}");
         }
+    }
+
+    #[test]
+    fn a_disk_that_refuses_is_asked_again() {
+        let scratch = Scratch::new("numbers-refused");
+        let directory = scratch.path().join("numbers");
+        fs::create_dir(&directory).unwrap();
+        let (numbers, _) = Numbers::open(directory.join("demo.msn")).unwrap();
+        fs::remove_dir_all(&directory).unwrap();
+        assert!(numbers.runs_low(3000));
+        numbers.reserve(3000);
+        assert!(numbers.runs_low(3001));
+        fs::create_dir(&directory).unwrap();
+        numbers.reserve(3001);
+        assert_eq!(fs::read_to_string(directory.join("demo.msn")).unwrap(), "7097\n");
+        assert!(!numbers.runs_low(3002));
     }
 
     #[test]

@@ -21,8 +21,8 @@ mod pace;
 #[cfg(test)]
 mod tests;
 
+pub use epoch::{Cut, PartPlan, Placed};
 use epoch::{Epoch, Target};
-pub use epoch::{PartPlan, Placed};
 pub use pace::Pace;
 
 /// Every epoch's timeline begins here, so that no time in it is ever negative (the muxer clamps those to zero).
@@ -57,11 +57,7 @@ pub enum Command {
     /// A new epoch: a new job for the packager.
     Begin(Plan),
     Put(Placed),
-    /// The next unit of this track begins a part, or a segment.
-    Cut {
-        kind: TrackKind,
-        segment: bool,
-    },
+    Cut(Cut),
     /// The part in front of the cut is complete: the packager's next fragment is this one.
     Part(PartPlan),
     /// The epoch is over, its last part is announced: nothing more comes for it.
@@ -160,8 +156,13 @@ impl Cutter {
                     self.try_begin();
                     return;
                 }
-                self.kept.keep(&unit, epoch.has_video());
+                let has_video = epoch.has_video();
+                self.kept.push(unit.clone());
                 epoch.handle_unit(unit, &mut self.commands);
+                if opens {
+                    let waiting = epoch.waits_from();
+                    self.kept.trim(has_video, waiting);
+                }
                 if let Some(lost) = self.lost_track() {
                     self.drop_track(lost);
                 }
@@ -230,7 +231,7 @@ impl Cutter {
             epoch.handle_unit(unit.clone(), &mut self.commands);
         }
         self.kept.units = units;
-        self.kept.trim(tracks.video.is_some());
+        self.kept.trim(tracks.video.is_some(), epoch.waits_from());
         self.renew = false;
         self.state = State::Running(epoch);
     }
@@ -306,23 +307,6 @@ impl Kept {
         }
     }
 
-    /// Keeps what an epoch could begin with again: all since the newest keyframe, and the audio beside it.
-    fn keep(&mut self, unit: &TimedUnit, has_video: bool) {
-        let entry = is_entry(unit, has_video);
-        let at = unit.dts;
-        self.push(unit.clone());
-        if entry {
-            while self.units.front().is_some_and(|unit| {
-                unit.kind == TrackKind::Video && unit.dts < at || unit.dts + TRACK_LOST < at
-            }) {
-                self.pop();
-            }
-            if has_video {
-                self.remove(TrackKind::Video, at);
-            }
-        }
-    }
-
     fn restart_with(&mut self, unit: TimedUnit) {
         let at = unit.dts;
         self.remove(TrackKind::Video, Ticks(i64::MAX));
@@ -336,9 +320,12 @@ impl Kept {
         self.bytes = self.units.iter().map(|unit| unit.data.len()).sum();
     }
 
-    fn trim(&mut self, has_video: bool) {
-        if let Some(at) = self.units.iter().rev().find(|unit| is_entry(unit, has_video)).map(|unit| unit.dts)
-        {
+    /// Keeps what an epoch could begin with again: all since the newest keyframe, or since the newest one before
+    /// `waiting`, what was not handed on yet; and the audio beside it.
+    fn trim(&mut self, has_video: bool, waiting: Option<Ticks>) {
+        let handed = |unit: &&TimedUnit| waiting.is_none_or(|waiting| unit.dts <= waiting);
+        let entry = self.units.iter().rev().filter(handed).find(|unit| is_entry(unit, has_video));
+        if let Some(at) = entry.map(|unit| unit.dts) {
             self.remove(TrackKind::Video, at);
             self.remove(TrackKind::Audio, at - TRACK_LOST);
         }

@@ -27,9 +27,7 @@ mod tests {
     #[test]
     fn lengths_are_read_from_the_first_bytes() {
         // CELT fullband 20 ms, one frame; SILK 60 ms; CELT 2.5 ms in two frames; three hybrid frames of 20 ms.
-        for (packet, samples) in
-            [(&[0xfc][..], 960), (&[0x18], 2880), (&[0x81], 240), (&[0x7b, 3], 2880)]
-        {
+        for (packet, samples) in [(&[0xfc][..], 960), (&[0x18], 2880), (&[0x81], 240), (&[0x7b, 3], 2880)] {
             assert_eq!(packet_samples(packet), Some(samples), "{packet:x?}");
         }
     }

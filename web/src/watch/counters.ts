@@ -5,6 +5,9 @@ const WINDOW_MS = 8000;
 /** More loads than come in the window: 8 s of one-frame parts at 60 fps. */
 const LOADS_MAX = 512;
 
+/** Four seconds of samples for the frame rate. */
+const FRAME_SAMPLES_MAX = 40;
+
 interface Load {
   atMs: number;
   bytes: number;
@@ -79,12 +82,12 @@ export class Counters {
     return this.#decodedBefore + (this.video.getVideoPlaybackQuality?.().totalVideoFrames ?? 0);
   }
 
-  /** Frames per second shown by the element, over the last seconds; to be called about twice a second. */
+  /** Frames per second shown by the element, over the last seconds; to be called about ten times a second. */
   sampleFrameRate(): number | null {
     const atMs = performance.now();
     const count = this.frames - this.droppedFrames;
     this.#frames.push({ atMs, count });
-    while (this.#frames.length > 20) this.#frames.shift();
+    while (this.#frames.length > FRAME_SAMPLES_MAX) this.#frames.shift();
     const first = this.#frames[0];
     if (!first || atMs - first.atMs < 1500) return null;
     return (1000 * (count - first.count)) / (atMs - first.atMs);

@@ -6,6 +6,7 @@ import Hls, { ErrorTypes, Events, type ErrorData, type HlsConfig } from "hls.js/
 import { retryAfter } from "../page/api";
 import type { Counters } from "./counters";
 import { pace } from "./pace";
+import { PlaylistLoader } from "./playlist-loader";
 
 /** Why a playing is over: the playlist ended and was played out, or it broke. */
 export type Outcome = { kind: "played-out" } | { kind: "broken"; reason: string; status: number; retryAfterS: number | null } | { kind: "unsupported" };
@@ -20,7 +21,7 @@ const MEND_WINDOW_MS = 30_000;
 const PLAYED_OUT_S = 0.08;
 
 /** This many ticks in a row must want a jump. */
-const JUMP_TICKS = 3;
+const JUMP_TICKS = 10;
 /** Catching up on less than this is not worth a word. */
 const BEHIND_SAID_S = 1;
 
@@ -35,6 +36,7 @@ const CONFIG: Partial<HlsConfig> = {
   maxBufferLength: 12,
   // The media is fMP4 already: nothing is remuxed, so a worker would only add a hop.
   enableWorker: false,
+  pLoader: PlaylistLoader,
   enableID3MetadataCues: false,
   enableEmsgMetadataCues: false,
   enableDateRangeMetadataCues: false,
@@ -86,9 +88,6 @@ export class HlsPlayback {
     const { hls } = this;
     hls.on(Events.LEVEL_UPDATED, (_, { details }) => {
       if (!details.live) this.#listEnded = true;
-      // A playlist that ends with a whole segment (the publisher is gone) leaves hls.js with that segment as its own
-      // successor; the next epoch then looks to it like a broken discontinuity sequence.
-      if (details.fragmentHint === details.fragments.at(-1)) details.fragmentHint = undefined;
     });
     hls.on(Events.BUFFER_CODECS, (_, tracks) => {
       const of = [tracks.video, tracks.audio, tracks.audiovideo].filter(Boolean);
@@ -113,7 +112,7 @@ export class HlsPlayback {
     const request: unknown = data.networkDetails;
     const wait = request instanceof XMLHttpRequest ? retryAfter(request.getResponseHeader("retry-after")) : null;
     const incompatible = data.details === "manifestIncompatibleCodecsError" || data.details === "bufferAddCodecError";
-    this.#finish(incompatible ? { kind: "unsupported" } : { kind: "broken", reason: data.details, status, retryAfterS: wait });
+    this.#finish(incompatible ? { kind: "unsupported" } : { kind: "broken", reason: `${data.details}: ${data.error.message.split("\n")[0]}`, status, retryAfterS: wait });
   }
 
   #mayMend(): boolean {

@@ -15,10 +15,10 @@ const ASK_MS = 1500;
 const ASK_MS_MAX = 10_000;
 /** While it plays, for what a viewer sees beside the picture, and for the clock. */
 const STATUS_MS = 5000;
-const TICK_MS = 250;
+const TICK_MS = 100;
 /** Playings in a row that broke before they had shown `PROVEN_MS` of picture. */
 const FAILURES_MAX = 8;
-const PROVEN_MS = 10_000;
+const PROVEN_MS = 3000;
 const BACKOFF_MS = 400;
 /** A stall this long is not waited out: the playing is begun anew. */
 const STUCK_MS = 12_000;
@@ -44,6 +44,8 @@ export interface Stats {
   rebuffer_ms: number;
   first_frame_ms: number | null;
   reloads: number;
+  /** Why the last playing that broke did so. */
+  trouble: string | null;
 }
 
 export class Session {
@@ -57,6 +59,7 @@ export class Session {
   #steady = false;
   #failures = 0;
   #reloads = -1;
+  #trouble: string | null = null;
   #frameRate: number | null = null;
   #stalledAt = 0;
   #wake: () => void = () => {};
@@ -140,6 +143,7 @@ export class Session {
       rebuffer_ms: counters.rebufferMs,
       first_frame_ms: counters.firstFrameMs,
       reloads: Math.max(0, this.#reloads),
+      trouble: this.#trouble,
     };
   }
 
@@ -217,6 +221,7 @@ export class Session {
         return;
       case "broken": {
         this.#failures += 1;
+        this.#trouble = outcome.reason;
         if (this.#failures >= FAILURES_MAX) {
           this.#enter("failed");
           await this.#pause(Infinity);

@@ -40,10 +40,12 @@ export function stage(name: string, options: Options = {}): Stage {
   );
   element.append(controls(element, video, session, options.preview ?? false));
   notice.show("connecting");
+  restControls(element);
   session.start();
   return { element, session };
 }
 
+const REST_MS = 3000;
 const SOUND_ONLY: Words = { title: "Sound only", detail: "" };
 
 /** Keeps the last picture in sight while the element gets a new source. */
@@ -130,6 +132,18 @@ function volume(video: HTMLVideoElement): HTMLElement[] {
   video.addEventListener("volumechange", refresh);
   refresh();
   return [mute, slider];
+}
+
+/** Takes the controls away while nobody touches the stage; the style sheet keeps them for the keyboard. */
+function restControls(element: HTMLElement): void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const touched = (): void => {
+    element.classList.remove("resting");
+    clearTimeout(timer);
+    timer = setTimeout(() => element.classList.add("resting"), REST_MS);
+  };
+  for (const event of ["pointerdown", "pointermove", "keydown", "focusin"]) element.addEventListener(event, touched);
+  touched();
 }
 
 function togglePlay(video: HTMLVideoElement, session: Session): void {

@@ -111,7 +111,7 @@ export async function steadies(page) {
   await page.waitForFunction(() => window.relaybox.stats().latency_ms > 4000 && window.relaybox.stats().state === "playing", null, { timeout: 10_000 });
   const far = await stats(page);
   await page.getByLabel("Low delay").check();
-  await page.waitForFunction(() => window.relaybox.stats().latency_ms < 2000 && window.relaybox.stats().state === "playing", null, { timeout: 10_000 });
+  await page.waitForFunction(() => window.relaybox.stats().latency_ms > 100 && window.relaybox.stats().latency_ms < 2000 && window.relaybox.stats().state === "playing", null, { timeout: 10_000 });
   const near = await stats(page);
   return `${(far.latency_ms / 1000).toFixed(1)} s behind, and back to ${(near.latency_ms / 1000).toFixed(1)} s`;
 }

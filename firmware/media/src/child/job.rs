@@ -4,17 +4,14 @@
 //! pad ! h264parse ! isofmp4mux ! appsink -> outlet
 //! pad ! aacparse  ! isofmp4mux
 //! ```
-//! A cut is a serialized event in each track; the muxer never decides one by itself (`manual-split`). It applies a
-//! cut to the next unit of the track that leaves its one-unit input stage, so the order in which units and cuts
-//! go in decides where the cut falls. The order that always works, and that the parent keeps (see
-//! `stream::cutter`):
-//!
-//! 1. no video unit goes in before an audio unit at or after its decoding time: then it never waits in that stage;
-//! 2. at a cut: audio up to and including the first unit behind the cut (it waits in the stage, so the cut will
-//!    fall before it), video up to the cut, the video cut, the audio cut, the first video unit behind the cut.
+//! A cut is a serialized event in each track; the muxer never decides one by itself (`manual-split`). It applies the
+//! event to the unit that leaves its one-unit input stage next, and whether the unit in front of the event is still in
+//! that stage depends on how far the other track is. So the event goes between two marks: empty gap buffers, which
+//! the muxer counts as units and leaves out of the media. Whichever of them the cut falls on, no unit changes sides.
 //!
 //! Units are pushed from the thread that reads the commands; only the muxer has a thread of its own.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
@@ -23,8 +20,8 @@ use bytes::Bytes;
 use gst::prelude::*;
 use media::message::{AudioTrack, Item, JobId, Output, Sample, VideoTrack, WireCodec};
 
-use super::composition;
 use super::outlet::Outlet;
+use super::timing::{self, Timed, Truth};
 
 /// Video sample times are 90 kHz ticks.
 const VIDEO_TIMESCALE: u32 = 90_000;
@@ -36,19 +33,26 @@ pub(crate) struct Job {
     pipeline: gst::Pipeline,
     video: Option<Lane>,
     audio: Option<Lane>,
-    offsets: Offsets,
 }
 
-/// Composition offsets of the video units that are in the muxer, in decoding order.
-type Offsets = Arc<Mutex<VecDeque<i32>>>;
+/// The units of a track that are in the muxer, in decoding order.
+type Inside = Arc<Mutex<VecDeque<Timed>>>;
 
-/// The muxer numbers its tracks from 1 in the order in which they were requested: video first.
-const VIDEO_TRACK: u32 = 1;
+/// A track as its fragments are checked against what went in.
+struct Track {
+    /// The muxer numbers its tracks from 1 in the order in which they were requested: video first.
+    id: u32,
+    truth: Truth,
+    inside: Inside,
+}
 
 struct Lane {
     source: gst::Pad,
-    /// The muxer's end of the track, where it can be asked how far it is.
+    /// The muxer's end of the track: cuts go in behind the parser, which holds nothing back.
     mux: gst::Pad,
+    /// Decoding time of the newest unit.
+    newest: Cell<Option<gst::ClockTime>>,
+    inside: Inside,
     caps: gst::Caps,
     timescale: u32,
 }
@@ -84,11 +88,14 @@ impl Job {
         let audio =
             audio.map(|track| audio_lane(&pipeline, &mux, track, take(track.record_bytes)?)).transpose()?;
 
-        let offsets = Offsets::default();
-        deliver(id, &mux, &sink, outlet.clone(), video.is_some().then(|| Arc::clone(&offsets)));
+        let tracks = [(&video, Truth::Offsets), (&audio, Truth::Durations)];
+        let tracks = tracks.into_iter().filter_map(|(lane, truth)| Some((lane.as_ref()?, truth)));
+        let tracks =
+            tracks.zip(1..).map(|((lane, truth), id)| Track { id, truth, inside: Arc::clone(&lane.inside) });
+        deliver(id, &mux, &sink, outlet.clone(), tracks.collect());
         report_errors(id, &pipeline, outlet)?;
         pipeline.set_state(gst::State::Playing).context("starting the pipeline")?;
-        let job = Self { pipeline, video, audio, offsets };
+        let job = Self { pipeline, video, audio };
         job.lanes().try_for_each(Lane::start)?;
         Ok(job)
     }
@@ -98,24 +105,28 @@ impl Job {
             ensure!(payload.len() >= item.payload_bytes(), "payload is shorter than the items say");
             let data = payload.split_to(item.payload_bytes());
             match *item {
-                Item::Video(sample) => self.push_video(sample, data)?,
+                Item::Video(sample) => lane(self.video.as_ref())?.push(sample, data)?,
                 Item::Audio(sample) => lane(self.audio.as_ref())?.push(sample, data)?,
-                Item::CutVideo { segment } => lane(self.video.as_ref())?.cut(segment)?,
-                Item::CutAudio { segment } => lane(self.audio.as_ref())?.cut(segment)?,
+                Item::Cut { segment, at, audio_at } => self.cut(segment, at, audio_at)?,
             }
-        }
-        if items.iter().any(|item| matches!(item, Item::CutVideo { .. })) {
-            self.settle();
         }
         Ok(())
     }
 
-    /// Video goes in with its decoding time alone: see [`composition`].
-    fn push_video(&self, sample: Sample, data: Bytes) -> Result<()> {
-        let offset = i64::try_from(sample.pts)? - i64::try_from(sample.dts)?;
-        let offset = i32::try_from(offset).context("a composition offset beyond six hours")?;
-        self.offsets.lock().map_err(|_| anyhow!("another thread died"))?.push_back(offset);
-        lane(self.video.as_ref())?.push(Sample { pts: sample.dts, ..sample }, data)
+    /// The audio marks stand just before the video marks, so that both tracks are full as soon as the marks are in.
+    fn cut(&self, segment: bool, at: u64, audio_at: Option<u64>) -> Result<()> {
+        let mut at_ns = None;
+        if let Some(video) = &self.video {
+            let at = video.time(at)?;
+            video.cut(segment, at, gst::BufferFlags::DELTA_UNIT)?;
+            at_ns = Some(at.saturating_sub(gst::ClockTime::from_nseconds(1)));
+        }
+        if let Some(audio) = &self.audio {
+            let behind = audio_at.or(at_ns.is_none().then_some(at)).map(|at| audio.time(at)).transpose()?;
+            let at = [at_ns, behind].into_iter().flatten().min().context("a cut without a time")?;
+            audio.cut(segment, at, gst::BufferFlags::empty())?;
+        }
+        Ok(())
     }
 
     pub(crate) fn finish(&mut self) -> Result<()> {
@@ -127,14 +138,6 @@ impl Job {
 
     fn lanes(&self) -> impl Iterator<Item = &Lane> {
         [&self.video, &self.audio].into_iter().flatten()
-    }
-
-    /// Waits until the muxer has seen the audio cut, so that the next batch can't overtake it. The video unit behind
-    /// the cut is in already, so the audio unit in front of the cut event is taken and the query answered.
-    fn settle(&self) {
-        if let (Some(_), Some(audio)) = (&self.video, &self.audio) {
-            audio.mux.query(&mut gst::query::Drain::new());
-        }
     }
 }
 
@@ -166,12 +169,19 @@ impl Lane {
         Ok(())
     }
 
+    /// Units go in with their decoding times alone: see [`timing`].
     fn push(&self, sample: Sample, data: Bytes) -> Result<()> {
+        let offset = i64::try_from(sample.pts)? - i64::try_from(sample.dts)?;
+        let offset = i32::try_from(offset).context("a composition offset beyond six hours")?;
+        let timed = Timed { dts: sample.dts, duration: sample.duration, offset };
+        self.inside.lock().map_err(|_| anyhow!("another thread died"))?.push_back(timed);
         let mut buffer = gst::Buffer::from_slice(data);
         {
             let buffer = buffer.get_mut().context("a fresh buffer is writable")?;
-            buffer.set_dts(self.time(sample.dts)?);
-            buffer.set_pts(self.time(sample.pts)?);
+            let dts = self.time(sample.dts)?;
+            self.newest.set(Some(dts));
+            buffer.set_dts(dts);
+            buffer.set_pts(dts);
             buffer.set_duration(self.time(u64::from(sample.duration))?);
             if !sample.keyframe {
                 buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
@@ -181,9 +191,22 @@ impl Lane {
         Ok(())
     }
 
-    fn cut(&self, segment: bool) -> Result<()> {
+    fn cut(&self, segment: bool, at: gst::ClockTime, flags: gst::BufferFlags) -> Result<()> {
+        let at = self.newest.get().map_or(at, |newest| newest.max(at));
+        self.mark(at, flags)?;
         let cut = gst::Structure::builder("FMP4MuxSplitNow").field("chunk", !segment).build();
-        ensure!(self.source.push_event(gst::event::CustomDownstream::new(cut)), "the track refused a cut");
+        ensure!(self.mux.send_event(gst::event::CustomDownstream::new(cut)), "the track refused a cut");
+        self.mark(at, flags)
+    }
+
+    fn mark(&self, at: gst::ClockTime, flags: gst::BufferFlags) -> Result<()> {
+        let mut mark = gst::Buffer::new();
+        let buffer = mark.get_mut().context("a fresh buffer is writable")?;
+        buffer.set_dts(at);
+        buffer.set_pts(at);
+        buffer.set_duration(gst::ClockTime::ZERO);
+        buffer.set_flags(flags | gst::BufferFlags::GAP | gst::BufferFlags::DROPPABLE);
+        self.mux.chain(mark).context("marking a cut")?;
         Ok(())
     }
 
@@ -269,11 +292,10 @@ fn lane_of(
     source
         .link(&parser.static_pad("sink").context("the parser's input")?)
         .context("linking the track to its parser")?;
-    Ok(Lane { source, mux: pad, caps, timescale })
+    Ok(Lane { source, mux: pad, newest: Cell::new(None), inside: Inside::default(), caps, timescale })
 }
 
-/// A parser's bit-rate tags come between units at any time; the muxer has no use for them, and each would hold the
-/// unit in front of it in the input stage, where a cut would overtake it.
+/// A parser's bit-rate tags come between units at any time; the muxer has no use for them.
 fn drop_tags(pad: &gst::Pad) {
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |_, info| {
         match info.event().map(|event| event.type_()) {
@@ -284,7 +306,7 @@ fn drop_tags(pad: &gst::Pad) {
 }
 
 /// Hands each buffer list of the muxer to the parent: the first one opens with the initialization section.
-fn deliver(id: JobId, mux: &gst::Element, sink: &gst_app::AppSink, outlet: Outlet, offsets: Option<Offsets>) {
+fn deliver(id: JobId, mux: &gst::Element, sink: &gst_app::AppSink, outlet: Outlet, tracks: Vec<Track>) {
     let mux = mux.downgrade();
     let eos = outlet.clone();
     let failed = move |error: &anyhow::Error| eprintln!("relaybox-media: job {id}: {error:#}");
@@ -293,7 +315,7 @@ fn deliver(id: JobId, mux: &gst::Element, sink: &gst_app::AppSink, outlet: Outle
             .new_sample(move |sink| {
                 let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
                 let list = sample.buffer_list_owned().ok_or(gst::FlowError::Error)?;
-                send_list(id, &mux, &list, &outlet, offsets.as_ref()).map_err(|error| {
+                send_list(id, &mux, &list, &outlet, &tracks).map_err(|error| {
                     failed(&error);
                     gst::FlowError::Error
                 })?;
@@ -313,7 +335,7 @@ fn send_list(
     mux: &gst::glib::WeakRef<gst::Element>,
     list: &gst::BufferList,
     outlet: &Outlet,
-    offsets: Option<&Offsets>,
+    tracks: &[Track],
 ) -> Result<()> {
     let mut fragment = Vec::with_capacity(list.calculate_size());
     for buffer in list.iter() {
@@ -328,23 +350,20 @@ fn send_list(
     if fragment.is_empty() {
         return Ok(());
     }
-    if let Some(offsets) = offsets {
-        put_offsets(&mut fragment, offsets)?;
-    }
+    tracks.iter().try_for_each(|track| track.correct(&mut fragment))?;
     outlet.send(&Output::Fragment { job: id }, &fragment)
 }
 
-fn put_offsets(fragment: &mut Vec<u8>, offsets: &Offsets) -> Result<()> {
-    let units = composition::samples(fragment, VIDEO_TRACK)?;
-    let offsets: Vec<i32> = {
-        let mut offsets = offsets.lock().map_err(|_| anyhow!("another thread died"))?;
-        ensure!(units <= offsets.len(), "more video came out than went in");
-        offsets.drain(..units).collect()
-    };
-    if offsets.iter().all(|offset| *offset == 0) {
-        return Ok(());
+impl Track {
+    fn correct(&self, fragment: &mut Vec<u8>) -> Result<()> {
+        let count = timing::samples(fragment, self.id)?;
+        let out: Vec<Timed> = {
+            let mut inside = self.inside.lock().map_err(|_| anyhow!("another thread died"))?;
+            ensure!(count <= inside.len(), "more units came out than went in");
+            inside.drain(..count).collect()
+        };
+        timing::write(fragment, self.id, self.truth, &out)
     }
-    composition::write(fragment, VIDEO_TRACK, &offsets)
 }
 
 /// As the parser read it from the sequence parameter set.

@@ -47,7 +47,16 @@ impl Laboratory {
         let _ = fs::remove_file(&addresses);
         let log = fs::File::options().create(true).append(true).open(dir.join("log")).unwrap();
         let relayd = Command::new(env!("CARGO_BIN_EXE_relayd"))
-            .args(["run", "--rtmp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--stream", "demo:secret", "--config"])
+            .args([
+                "run",
+                "--rtmp",
+                "127.0.0.1:0",
+                "--http",
+                "127.0.0.1:0",
+                "--stream",
+                "demo:secret",
+                "--config",
+            ])
             .arg(dir.join("relayd.toml"))
             .arg("--data-dir")
             .arg(dir)
@@ -69,10 +78,6 @@ impl Laboratory {
         self.relayd.kill().unwrap();
         self.relayd.wait().unwrap();
         (self.relayd, self.rtmp, self.http) = Self::spawn(&self.dir);
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.relayd.id()
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {

@@ -17,7 +17,8 @@ pub(crate) struct Tag {
 
 impl Tag {
     pub(crate) fn is_header(&self) -> bool {
-        self.body.get(1) == Some(&0) && (self.video && self.body[0] & 0xf == 7 || !self.video && self.body[0] >> 4 == 10)
+        self.body.get(1) == Some(&0)
+            && (self.video && self.body[0] & 0xf == 7 || !self.video && self.body[0] >> 4 == 10)
     }
 
     pub(crate) fn is_keyframe(&self) -> bool {
@@ -71,7 +72,18 @@ pub(crate) fn code(coding: Coding) -> Vec<Tag> {
     let mut command = Command::new("ffmpeg");
     command
         .args(["-v", "error", "-f", "lavfi", "-i", &picture, "-f", "lavfi", "-i", &sound, "-t", &seconds])
-        .args(["-pix_fmt", "yuv420p", "-c:v", "libx264", "-preset", "ultrafast", "-g", &group, "-bf", &b_frames])
+        .args([
+            "-pix_fmt",
+            "yuv420p",
+            "-c:v",
+            "libx264",
+            "-preset",
+            "ultrafast",
+            "-g",
+            &group,
+            "-bf",
+            &b_frames,
+        ])
         .args(["-sc_threshold", "0", "-c:a", "aac", "-b:a", "64k", "-ac", "1"]);
     if !coding.keyframes_s.is_empty() {
         command.args(["-force_key_frames", coding.keyframes_s]);

@@ -84,7 +84,11 @@ pub(crate) fn check_rules(playlist: &Playlist) {
     let Playlist { target_duration_s, part_target_s, .. } = playlist;
     for segment in &playlist.segments {
         let rounded = segment.duration_s.round() as u32;
-        assert!(rounded <= *target_duration_s, "4.4.3.1: EXTINF {} over {target_duration_s}", segment.duration_s);
+        assert!(
+            rounded <= *target_duration_s,
+            "4.4.3.1: EXTINF {} over {target_duration_s}",
+            segment.duration_s
+        );
         for (index, (duration, uri, independent)) in segment.parts.iter().enumerate() {
             assert!(duration <= part_target_s, "4.4.4.9: {uri} {duration} over {part_target_s}");
             let last = index + 1 == segment.parts.len();
@@ -122,7 +126,11 @@ pub(crate) fn check_media(lab: &Laboratory, playlist: &Playlist) -> Vec<PathBuf>
 /// Each segment begins with a keyframe, decodes alone, and its parts are its bytes.
 fn check_segment(lab: &Laboratory, segment: &Segment, init: &[u8], bytes: &[u8]) {
     let boxes = boxes(bytes);
-    assert!(boxes.iter().all(|name| ["styp", "moof", "mdat"].contains(&name.as_str())), "{}: {boxes:?}", segment.uri);
+    assert!(
+        boxes.iter().all(|name| ["styp", "moof", "mdat"].contains(&name.as_str())),
+        "{}: {boxes:?}",
+        segment.uri
+    );
     if !segment.parts.is_empty() {
         let parts: Vec<u8> =
             segment.parts.iter().flat_map(|(_, uri, _)| lab.fetch(&format!("/live/demo/{uri}"))).collect();
@@ -148,7 +156,12 @@ fn boxes(bytes: &[u8]) -> Vec<String> {
 
 /// The whole epoch decodes without a word, and its decoding times only grow.
 fn check_decodes(path: &Path) {
-    let decoded = Command::new("ffmpeg").args(["-v", "error", "-i"]).arg(path).args(["-f", "null", "-"]).output().unwrap();
+    let decoded = Command::new("ffmpeg")
+        .args(["-v", "error", "-i"])
+        .arg(path)
+        .args(["-f", "null", "-"])
+        .output()
+        .unwrap();
     let words = String::from_utf8_lossy(&decoded.stderr);
     assert!(decoded.status.success() && words.is_empty(), "{}: {words}", path.display());
     let packets = probe(path, &["-show_entries", "packet=stream_index,dts", "-of", "csv=p=0"]);
@@ -167,7 +180,10 @@ pub(crate) fn check_sync(path: &Path, least: usize) {
     let (flashes, beeps) = (flashes(path), beeps(path));
     let mut pairs = 0;
     for flash in &flashes {
-        let Some(beep) = beeps.iter().min_by(|a, b| (**a - flash).abs().total_cmp(&(**b - flash).abs())) else { break };
+        let Some(beep) = beeps.iter().min_by(|a, b| (**a - flash).abs().total_cmp(&(**b - flash).abs()))
+        else {
+            break;
+        };
         let apart = (beep - flash) * 1000.0;
         // A flash whose beep lies in another epoch has none here.
         if apart.abs() < 500.0 {
@@ -196,7 +212,9 @@ fn onsets(lines: &str, threshold: f64) -> Vec<f64> {
     let (mut found, mut above) = (Vec::new(), false);
     for line in lines.lines() {
         let Some((time, level)) = line.split_once(',') else { continue };
-        let (Ok(time), Ok(level)) = (time.parse(), level.trim_end_matches(',').parse::<f64>()) else { continue };
+        let (Ok(time), Ok(level)) = (time.parse(), level.trim_end_matches(',').parse::<f64>()) else {
+            continue;
+        };
         if level > threshold && !above {
             found.push(time);
         }

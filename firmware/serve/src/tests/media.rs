@@ -1,5 +1,8 @@
 //! Playlists and objects: status codes, waiting, ranges, caching.
 
+use bytes::Bytes;
+use store::Keep;
+
 use super::harness::{Bench, EPOCH, until};
 
 fn playlist(query: &str) -> String {
@@ -178,4 +181,23 @@ async fn an_open_segment_streams_part_by_part() {
     // The connection goes on.
     client.send("GET", &object("1.m4s"), &[], "").await;
     assert_eq!(client.reply("GET").await.text(), "<5><6><7><8><9>");
+}
+
+#[tokio::test]
+async fn what_is_on_disk_only_is_served_with_its_length() {
+    let media = std::env::temp_dir().join(format!("relaybox-serve-media-{}", std::process::id()));
+    let keep = Keep::Disk { directory: media.clone(), ram_bytes_max_per_stream: 1 << 20 };
+    let bench = Bench::with(|config| config.keep = keep, crate::Limits::default(), None).await;
+    bench.publish(0);
+    for nth in 0..15_u8 {
+        bench.push_bytes(nth.into(), Bytes::from(vec![nth; 200 << 10]));
+        bench.server.store.flush();
+    }
+    let whole = bench.get(&object("0.m4s"), &[]).await;
+    assert_eq!((whole.status, whole.header("content-length")), (200, Some("1024000")));
+    let parts: Vec<u8> = (0..5_u8).flat_map(|nth| vec![nth; 200 << 10]).collect();
+    assert!(whole.body == parts);
+    let range = bench.get(&object("0.m4s"), &["Range: bytes=204799-204800"]).await;
+    assert_eq!((range.status, range.body), (206, vec![0, 1]));
+    std::fs::remove_dir_all(media).unwrap();
 }

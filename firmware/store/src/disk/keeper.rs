@@ -164,7 +164,7 @@ impl Shared {
 
     fn lose(&self, file: &StoredFile) {
         file.change(FileState::Queued, FileState::Lost);
-        if self.lost.fetch_add(1, Ordering::Relaxed).is_power_of_two() {
+        if (self.lost.fetch_add(1, Ordering::Relaxed) + 1).is_power_of_two() {
             tracing::warn!("the disk does not take media as fast as it comes, or is full: it stays in RAM");
         }
     }

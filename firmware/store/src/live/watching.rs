@@ -165,10 +165,7 @@ impl State {
     }
 
     fn stalls_at(&self) -> Instant {
-        match self.producer {
-            Producer::Present => self.fed + STALL_MIN.max(Duration::from_millis(3 * self.part_target_ms)),
-            Producer::Absent => self.fed,
-        }
+        self.fed + STALL_MIN.max(Duration::from_millis(3 * self.part_target_ms))
     }
 
     fn find(&self, live: &Arc<Live>, name: ObjectName) -> Option<Object> {

@@ -1,7 +1,7 @@
 //! One epoch: gives units their place on its timeline and cuts it into parts and segments.
 //!
-//! It also keeps the order in which the packager must get units and cuts (`media`, job): no video before audio that
-//! reaches as far, and at a cut the first audio behind it, the video cut, the audio cut, the first video behind it.
+//! A cut falls between two units of each track: all audio before the cut's time goes out in front of it, so a cut waits
+//! until audio at or after its time is there.
 
 use alloc::collections::VecDeque;
 
@@ -25,6 +25,17 @@ pub struct Placed {
     pub duration: u32,
     pub keyframe: bool,
     pub data: Bytes,
+}
+
+/// All tracks: what went before belongs to the part that ends here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The next part begins a segment.
+    pub segment: bool,
+    /// Decoding time of the first video unit behind the cut; without video, of the first audio unit: in its own unit.
+    pub at: i64,
+    /// Samples: the first audio unit behind the cut, if it is there.
+    pub audio_at: Option<i64>,
 }
 
 /// A part that is complete.
@@ -80,10 +91,8 @@ pub(super) struct Epoch {
     rate: Option<u32>,
     has_video: bool,
     /// Units that wait for the other track.
-    video: VecDeque<(Placed, Option<Cut>)>,
+    video: VecDeque<(Placed, Option<Close>)>,
     audio: VecDeque<(Placed, Ticks)>,
-    /// Newest audio handed on.
-    audio_at: Option<Ticks>,
     /// Newest decoding time given to video.
     last_dts: Option<Ticks>,
     open: Open,
@@ -100,8 +109,9 @@ struct Open {
     empty: bool,
 }
 
+/// A decided cut.
 #[derive(Clone, Copy, Debug)]
-struct Cut {
+struct Close {
     segment: bool,
     /// The part in front of it.
     part: PartPlan,
@@ -116,7 +126,6 @@ impl Epoch {
             has_video: tracks.video.is_some(),
             video: VecDeque::new(),
             audio: VecDeque::new(),
-            audio_at: None,
             last_dts: None,
             open: Open {
                 segment: EPOCH_ORIGIN,
@@ -134,6 +143,12 @@ impl Epoch {
 
     pub(super) fn has_audio(&self) -> bool {
         self.rate.is_some()
+    }
+
+    /// The timeline's time of the first video unit that waits for audio.
+    pub(super) fn waits_from(&self) -> Option<Ticks> {
+        let (placed, _) = self.video.front()?;
+        Some(Ticks(placed.dts) - EPOCH_ORIGIN + self.zero)
     }
 
     /// Units in front of the epoch's beginning are left out.
@@ -187,17 +202,15 @@ impl Epoch {
             self.audio.push_back((placed, at));
             return;
         }
-        if let Some(cut) = self.decide(at, true) {
-            commands.push_back(Command::Cut { kind: TrackKind::Audio, segment: cut.segment });
-            commands.push_back(Command::Put(placed));
-            commands.push_back(Command::Part(cut.part));
-        } else {
-            commands.push_back(Command::Put(placed));
+        if let Some(Close { segment, part }) = self.decide(at, true) {
+            commands.push_back(Command::Cut(Cut { segment, at: samples, audio_at: Some(samples) }));
+            commands.push_back(Command::Part(part));
         }
+        commands.push_back(Command::Put(placed));
     }
 
     /// The cut in front of a unit at `at`, if there is one.
-    fn decide(&mut self, at: Ticks, keyframe: bool) -> Option<Cut> {
+    fn decide(&mut self, at: Ticks, keyframe: bool) -> Option<Close> {
         if self.open.empty {
             self.open.empty = false;
             self.open.part = at;
@@ -216,7 +229,7 @@ impl Epoch {
             opens_segment: segment,
             empty: false,
         };
-        Some(Cut { segment, part })
+        Some(Close { segment, part })
     }
 
     fn close(&self, at: Ticks, last: bool) -> PartPlan {
@@ -229,50 +242,41 @@ impl Epoch {
         }
     }
 
-    /// Hands on what has its counterpart on the other track.
+    /// Hands on video as far as audio has come.
     fn merge(&mut self, commands: &mut VecDeque<Command>) {
         while let Some((placed, _)) = self.video.front() {
-            if self.rate.is_some() && !self.audio_reaches(Ticks(placed.dts), commands) {
+            let at = Ticks(placed.dts);
+            if self.rate.is_some() && self.audio.back().is_none_or(|(_, time)| *time < at) {
                 return;
             }
-            self.put_video(commands);
+            self.put_video(at, commands);
         }
     }
 
-    /// Hands on audio up to the first unit at or after `at`.
-    fn audio_reaches(&mut self, at: Ticks, commands: &mut VecDeque<Command>) -> bool {
-        while self.audio_at.is_none_or(|reached| reached < at) {
-            let Some((placed, time)) = self.audio.pop_front() else { return false };
-            self.audio_at = Some(time);
+    /// Hands on the first video unit that waits, and the audio before it.
+    fn put_video(&mut self, at: Ticks, commands: &mut VecDeque<Command>) {
+        while let Some((placed, _)) = self.audio.pop_front_if(|(_, time)| *time < at) {
             commands.push_back(Command::Put(placed));
         }
-        true
-    }
-
-    fn put_video(&mut self, commands: &mut VecDeque<Command>) {
         let Some((placed, cut)) = self.video.pop_front() else { return };
-        let Some(Cut { segment, part }) = cut else {
-            commands.push_back(Command::Put(placed));
-            return;
-        };
-        commands.push_back(Command::Cut { kind: TrackKind::Video, segment });
-        if self.rate.is_some() {
-            commands.push_back(Command::Cut { kind: TrackKind::Audio, segment });
+        if let Some(Close { segment, part }) = cut {
+            let audio_at = self.audio.front().map(|(placed, _)| placed.dts);
+            commands.push_back(Command::Cut(Cut { segment, at: placed.dts, audio_at }));
+            commands.push_back(Command::Part(part));
         }
         commands.push_back(Command::Put(placed));
-        commands.push_back(Command::Part(part));
     }
 
     /// Ends the epoch at `end` (the timeline's time): what waits goes out, and what is open is the last part.
     pub(super) fn finish(&mut self, end: Ticks, commands: &mut VecDeque<Command>) {
         let end = end - self.zero + EPOCH_ORIGIN;
-        while let Some((placed, time)) = self.audio.pop_front() {
+        while let Some((placed, _)) = self.video.front() {
+            self.put_video(Ticks(placed.dts), commands);
+        }
+        for (placed, time) in self.audio.drain(..) {
             if time < end {
                 commands.push_back(Command::Put(placed));
             }
-        }
-        while !self.video.is_empty() {
-            self.put_video(commands);
         }
         if !self.open.empty {
             let end = end.min(self.open.part + self.target.part);
