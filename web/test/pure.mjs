@@ -79,7 +79,8 @@ const CHECKS = {
       assert.deepEqual(at(0.85, { rate: 1.06 }), { kind: "rate", rate: 1.06 }, "carried through");
       assert.deepEqual(at(0.77, { rate: 1.06 }), { kind: "rate", rate: 1 }, "and ended at the target");
       assert.deepEqual(at(1.2, { bufferS: 0.3 }), { kind: "rate", rate: 1 }, "not with a thin buffer");
-      assert.deepEqual(at(6), { kind: "jump" });
+      assert.deepEqual(at(1.7), { kind: "rate", rate: 1.15 });
+      assert.deepEqual(at(4), { kind: "jump" });
       assert.deepEqual(at(0.7, { targetS: 5 }), { kind: "jump" });
       assert.deepEqual(at(6, { targetS: 5, bufferS: 1 }), { kind: "rate", rate: 1 }, "nor with a short one");
       assert.deepEqual(at(4.5, { targetS: 5 }), { kind: "rate", rate: 0.96 });

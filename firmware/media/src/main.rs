@@ -75,7 +75,7 @@ fn obey(command: Command, payload: Bytes, jobs: &mut BTreeMap<JobId, Job>, outle
         Command::Batch { job, items } => {
             (job, jobs.get_mut(&job).map_or(Ok(()), |open| open.batch(&items, payload)))
         }
-        Command::Finish { job } => (job, jobs.get_mut(&job).map_or(Ok(()), |open| open.finish())),
+        Command::Finish { job } => (job, jobs.get_mut(&job).map_or(Ok(()), Job::finish)),
     };
     if let Err(error) = result {
         jobs.remove(&job);

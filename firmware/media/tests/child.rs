@@ -62,7 +62,7 @@ fn source(b_frames: bool) -> Source {
             }),
             (8, [_, 0, ..]) => source.asc = body[2..].to_vec(),
             (8, [_, 1, data @ ..]) => {
-                source.units.push(Unit { video: false, cts_ms: 0, keyframe: true, data: data.to_vec() })
+                source.units.push(Unit { video: false, cts_ms: 0, keyframe: true, data: data.to_vec() });
             }
             _ => {}
         }
@@ -182,8 +182,11 @@ fn child_boxes(mut data: &[u8]) -> Vec<([u8; 4], &[u8])> {
     boxes
 }
 
-/// A unit on its track's own clock.
-fn items(source: &Source) -> (Vec<(Sample, &[u8])>, Vec<(Sample, &[u8])>) {
+/// A unit on its track's own clock, and its bytes.
+type Placed<'a> = (Sample, &'a [u8]);
+
+/// Video, audio.
+fn items(source: &Source) -> (Vec<Placed<'_>>, Vec<Placed<'_>>) {
     let (mut video, mut audio) = (Vec::new(), Vec::new());
     for unit in &source.units {
         let bytes = unit.data.len() as u32;

@@ -3,6 +3,7 @@
 //! This file reads the command line and nothing else; each command is a module.
 
 mod advice;
+mod announce;
 mod backstage;
 mod health;
 mod lint;

@@ -14,6 +14,7 @@ use store::{Store, StoreConfig};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::announce::{Service, announce};
 use crate::backstage::Office;
 use crate::publish::Roster;
 use crate::secrets::{Keys, pin, replace};
@@ -199,6 +200,14 @@ impl Doors {
         server: Arc<serve::Server>,
     ) -> Result<()> {
         let mut tasks = tokio::task::JoinSet::new();
+        let services = [
+            Service { kind: "_rtmp._tcp.local.", at: self.addresses.rtmp, path: "/live" },
+            Service { kind: "_http._tcp.local.", at: self.addresses.http, path: "/" },
+        ];
+        let announced = announce(&settings.name, &services).unwrap_or_else(|error| {
+            tracing::warn!(error = format!("{error:#}"), "the box can't be found by its name");
+            None
+        });
         if self.rtmps.is_some() || self.https.is_some() {
             let acceptors = tls::acceptors(settings)?;
             if let Some(listener) = self.rtmps {
@@ -221,6 +230,7 @@ impl Doors {
             _ = terminate.recv() => {}
             ended = tasks.join_next() => bail!("a server task ended: {ended:?}"),
         }
+        drop(announced);
         tracing::info!("ends");
         Ok(())
     }

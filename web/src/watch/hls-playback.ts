@@ -22,6 +22,9 @@ const PLAYED_OUT_S = 0.08;
 
 /** This many ticks in a row must want a jump. */
 const JUMP_TICKS = 10;
+/** This many ticks in a row without movement, though this much is in the buffer. */
+const STUCK_TICKS = 12;
+const STUCK_BUFFER_S = 1;
 /** Catching up on less than this is not worth a word. */
 const BEHIND_SAID_S = 1;
 
@@ -62,6 +65,7 @@ export class HlsPlayback {
   #listEnded = false;
   #catchingUp = false;
   #jumpsWanted = 0;
+  #stuckTicks = 0;
   codecs: string | null = null;
 
   static supported(): boolean {
@@ -179,6 +183,7 @@ export class HlsPlayback {
       return;
     }
     const targetS = hls.targetLatency;
+    this.#unstick();
     if (video.paused || video.seeking || video.readyState < 3 || targetS === null || hls.latency <= 0) return;
     const step = pace({ latencyS: hls.latency, targetS, bufferS: this.bufferS, rate: video.playbackRate });
     // The edge is an estimate, and may be wrong for a playlist or two: a jump has to be wanted for a while.
@@ -186,6 +191,16 @@ export class HlsPlayback {
     this.#catchingUp = hls.latency - targetS > BEHIND_SAID_S && (step.kind === "jump" || step.rate > 1);
     if (this.#jumpsWanted > JUMP_TICKS) this.jumpToLive();
     else if (step.kind === "rate" && video.playbackRate !== step.rate) video.playbackRate = step.rate;
+  }
+
+  /** Media is loaded and yet nothing moves, as a decoder may after its configuration changed: a seek wakes it. */
+  #unstick(): void {
+    const { video } = this;
+    const stuck = !video.paused && video.readyState < 3 && this.bufferS > STUCK_BUFFER_S;
+    this.#stuckTicks = stuck ? this.#stuckTicks + 1 : 0;
+    if (this.#stuckTicks < STUCK_TICKS) return;
+    this.#stuckTicks = 0;
+    this.jumpToLive();
   }
 
   destroy(): void {

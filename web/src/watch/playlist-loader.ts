@@ -3,20 +3,19 @@
 // discontinuity sequence is then counted twice, and the next epoch is refused. Any line after the segment prevents it,
 // and a comment changes nothing else (RFC 8216 4.1).
 
-import Hls, { type LoaderCallbacks, type LoaderConfiguration, type PlaylistLoaderContext } from "hls.js/light";
+import Hls, { type HlsConfig, type LoaderCallbacks, type LoaderConfiguration, type LoaderContext } from "hls.js/light";
 
-const Standard = Hls.DefaultConfig.loader;
-
-export class PlaylistLoader extends Standard {
-  override load(context: PlaylistLoaderContext, config: LoaderConfiguration, callbacks: LoaderCallbacks<PlaylistLoaderContext>): void {
-    const repaired: LoaderCallbacks<PlaylistLoaderContext> = {
+class RepairingLoader extends Hls.DefaultConfig.loader {
+  override load(context: LoaderContext, config: LoaderConfiguration, callbacks: LoaderCallbacks<LoaderContext>): void {
+    super.load(context, config, {
       ...callbacks,
       onSuccess: (response, ...rest) => {
         if (typeof response.data === "string") response.data += "\n#\n";
         callbacks.onSuccess(response, ...rest);
       },
-    };
-    // The loader is made for any context; its types name only the most general one.
-    super.load(context, config, repaired as Parameters<typeof Standard.prototype.load>[2]);
+    });
   }
 }
+
+/** The loader takes any context; its declared type names only the most general one. */
+export const PlaylistLoader = RepairingLoader as unknown as NonNullable<HlsConfig["pLoader"]>;

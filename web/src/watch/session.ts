@@ -16,6 +16,8 @@ const ASK_MS_MAX = 10_000;
 /** While it plays, for what a viewer sees beside the picture, and for the clock. */
 const STATUS_MS = 5000;
 const TICK_MS = 100;
+/** The picture has not moved for this long: it stalls, whatever the browser says. */
+const STANDSTILL_MS = 600;
 /** Playings in a row that broke before they had shown `PROVEN_MS` of picture. */
 const FAILURES_MAX = 8;
 const PROVEN_MS = 3000;
@@ -62,6 +64,7 @@ export class Session {
   #trouble: string | null = null;
   #frameRate: number | null = null;
   #stalledAt = 0;
+  #movedTo = { time: 0, atMs: 0 };
   #wake: () => void = () => {};
 
   constructor(
@@ -254,21 +257,34 @@ export class Session {
       if (this.#playback) this.#enter("playing");
     });
     on("waiting", () => {
-      const { video } = this;
-      if (!this.#playback || !this.#seen || this.#playback.ending || video.seeking || video.paused || this.#state === "starting") return;
-      this.#counters.stalled();
-      this.#stalledAt = performance.now();
-      this.#enter("buffering");
+      if (!this.video.seeking) this.#stall();
     });
     on("pause", () => {
       if (this.#playback && !this.video.ended) this.#enter("paused");
     });
   }
 
+  #stall(): void {
+    const moving = this.#state === "playing" || this.#state === "catching-up";
+    if (!this.#playback || !moving || this.#playback.ending || this.video.paused) return;
+    this.#counters.stalled();
+    this.#stalledAt = performance.now();
+    this.#enter("buffering");
+  }
+
+  /** Browsers tell of a stall by an event, but not of one that a seek ended in. */
+  #noticeStandstill(): void {
+    const { currentTime } = this.video;
+    const now = performance.now();
+    if (currentTime !== this.#movedTo.time) this.#movedTo = { time: currentTime, atMs: now };
+    else if (now - this.#movedTo.atMs > STANDSTILL_MS) this.#stall();
+  }
+
   #tick(): void {
     const playback = this.#playback;
     if (!playback) return;
     playback.tick();
+    this.#noticeStandstill();
     if (this.#state === "buffering" && performance.now() - this.#stalledAt > STUCK_MS) playback.giveUp("nothing came");
     this.#frameRate = this.#counters.sampleFrameRate();
     if (this.#state === "playing" && playback.catchingUp) this.#enter("catching-up");

@@ -87,7 +87,7 @@ export async function comesBack(page, stopPublisher, startPublisher) {
   const { frames, state } = await stats(page);
   const at = performance.now();
   startPublisher();
-  await page.waitForFunction((n) => window.relaybox.stats().state === "playing" && window.relaybox.stats().frames > n + 30, frames, { timeout: 25_000 });
+  await page.waitForFunction((n) => ["playing", "catching-up"].includes(window.relaybox.stats().state) && window.relaybox.stats().frames > n + 30, frames, { timeout: 25_000 });
   return `said "${state}", played again ${((performance.now() - at) / 1000).toFixed(1)} s after the publisher was back`;
 }
 

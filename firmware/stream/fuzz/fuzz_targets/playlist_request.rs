@@ -14,17 +14,42 @@ const BYTES_MAX: u64 = 100_000;
 
 #[derive(Arbitrary, Debug)]
 enum Step<'a> {
-    Epoch { id: u8, part_target_ms: u16, hevc: bool, zero_unix_ms: i64 },
+    Epoch {
+        id: u8,
+        part_target_ms: u16,
+        hevc: bool,
+        zero_unix_ms: i64,
+    },
     /// A part as the cutter makes it, which goes on where the one before ended.
-    Cut { ms: u16, independent: bool, opens_segment: bool, last: bool, bytes: u16 },
+    Cut {
+        ms: u16,
+        independent: bool,
+        opens_segment: bool,
+        last: bool,
+        bytes: u16,
+    },
     /// A header as a stranger makes it.
-    Header { epoch: u8, msn: u64, part: u32, start: i64, duration: i64, flags: u8, bytes: u32 },
+    Header {
+        epoch: u8,
+        msn: u64,
+        part: u32,
+        start: i64,
+        duration: i64,
+        flags: u8,
+        bytes: u32,
+    },
     Abandon,
     End,
     Shed,
-    Restart { jump: u16 },
+    Restart {
+        jump: u16,
+    },
     Query(&'a str),
-    Reload { ahead: i8, part: u8, skip: bool },
+    Reload {
+        ahead: i8,
+        part: u8,
+        skip: bool,
+    },
     Object(&'a str),
     Playlist(&'a str),
 }
