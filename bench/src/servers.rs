@@ -70,11 +70,12 @@ pub(crate) fn relayd(binary: &Path, dir: &Path, streams: usize) -> Result<Server
 }
 
 /// nginx with one worker and sendfile; with `rtmp` it takes streams and cuts HLS of 2 s over the same 60 s that we
-/// keep, on a file system in memory if there is one.
+/// keep. Files that it serves lie on the disk's file system, from whose page cache sendfile is cheapest; those that it
+/// writes lie on one in memory if there is one.
 pub(crate) fn nginx(dir: &Path, rtmp: bool) -> Result<Server> {
     let dir = fresh(&dir.join("nginx"))?;
     let memory = Path::new("/dev/shm");
-    let root = if memory.is_dir() {
+    let root = if rtmp && memory.is_dir() {
         memory.join(format!("relaybox-bench-{}", std::process::id()))
     } else {
         dir.join("root")

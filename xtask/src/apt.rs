@@ -28,6 +28,8 @@ pub(crate) enum Purpose {
     Browser,
     /// Building for another architecture
     Cross,
+    /// The peers of the bench
+    Bench,
 }
 
 /// Whether the person in front of the machine has agreed to installing.
@@ -86,6 +88,16 @@ impl Purpose {
             Purpose::Publish => const { &[tool("ffmpeg", "ffmpeg"), library("fonts-dejavu-core")] },
             Purpose::Browser => {
                 const { &[tool("chromium", "chromium"), tool("nodejs", "node"), tool("npm", "npm")] }
+            }
+            Purpose::Bench => {
+                const {
+                    &[
+                        tool("nginx-light", "nginx"),
+                        library("libnginx-mod-rtmp"),
+                        tool("nodejs", "node"),
+                        tool("npm", "npm"),
+                    ]
+                }
             }
             Purpose::Cross => {
                 const { &[tool("mmdebstrap", "mmdebstrap"), tool("qemu-user-static", "qemu-aarch64-static")] }

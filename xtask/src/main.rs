@@ -4,6 +4,7 @@
 //! crate of ours, so that it builds on a machine which has a compiler and nothing else yet.
 
 mod apt;
+mod bench;
 mod build;
 mod child;
 mod ci;
@@ -50,6 +51,8 @@ enum Command {
     Cross(cross::Args),
     /// Publish the test picture to an RTMP address
     Publish(publish::Args),
+    /// Relaybox beside its peers, measured
+    Bench(bench::Args),
     /// Which Debian packages a purpose needs, and installing them
     Apt(apt::Args),
 }
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Command::Web(args) => web::run(&args),
         Command::Cross(args) => cross::run(&args),
         Command::Publish(args) => publish::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Apt(args) => apt::run(&args),
     };
     match done {

@@ -27,6 +27,7 @@ use crate::status::unix_ms;
 
 mod tags;
 
+pub(crate) use tags::Left;
 use tags::Tags;
 
 /// How long the last parts of a publication are waited for.
@@ -100,7 +101,10 @@ pub(crate) async fn run(
     revoke: watch::Sender<Option<CloseReason>>,
 ) {
     let slot = Arc::clone(&pipeline.slot);
-    let stage = Arc::clone(&slot.stage).lock_owned().await;
+    let mut stage = Arc::clone(&slot.stage).lock_owned().await;
+    if let Some(left) = stage.flv.take() {
+        pipeline.tags.resume(left, Instant::now().into_std());
+    }
     slot.status.begin();
     pipeline.live.producer(Producer::Present);
     if let Err(error) = pipeline.feed(&mut inbox, &waiting).await {
@@ -109,6 +113,7 @@ pub(crate) async fn run(
         revoke.send_replace(Some(CloseReason::Refused(Refusal::Other(error.to_string()))));
     }
     pipeline.drain().await;
+    stage.flv = pipeline.tags.leave(Instant::now().into_std());
     slot.status.end();
     pipeline.live.producer(Producer::Absent);
     let live = Arc::clone(&pipeline.live);
@@ -116,8 +121,11 @@ pub(crate) async fn run(
     drop(stage);
     tokio::time::sleep(LINGER).await;
     // Somebody who came meanwhile has the stage, or had it and lingers behind us.
-    if slot.stage.try_lock().is_ok() && !slot.status.facts().publishing {
+    if let Ok(mut stage) = slot.stage.try_lock()
+        && !slot.status.facts().publishing
+    {
         live.end();
+        stage.flv = None;
     }
 }
 

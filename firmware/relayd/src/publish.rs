@@ -45,8 +45,14 @@ pub(crate) struct Roster {
 pub(crate) struct Slot {
     pub(crate) status: Status,
     /// Held by the pipeline that feeds the stream: the next one waits for it.
-    pub(crate) stage: Arc<tokio::sync::Mutex<()>>,
+    pub(crate) stage: Arc<tokio::sync::Mutex<Stage>>,
     publisher: Mutex<Option<watch::Sender<Option<CloseReason>>>>,
+}
+
+/// What a publication leaves behind for the next one.
+#[derive(Debug, Default)]
+pub(crate) struct Stage {
+    pub(crate) flv: Option<pipeline::Left>,
 }
 
 impl Roster {
@@ -138,17 +144,25 @@ impl Desk for Roster {
 
     fn refused(&self, peer: SocketAddr, reason: &Refusal) {
         self.refused.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(reason = %reason, code = reason.code(), "a publisher was turned away");
-        let mut refusals = lock(&self.refusals);
-        if refusals.len() == REFUSALS_MAX {
-            refusals.pop_front();
-        }
-        refusals.push_back(RefusalView {
+        let view = RefusalView {
             at_unix_ms: unix_ms(),
             peer: peer.ip().to_canonical().to_string(),
             code: reason.code().to_owned(),
             text: reason.to_string(),
-        });
+        };
+        let mut refusals = lock(&self.refusals);
+        if let Some(last) = refusals.back_mut().filter(|_| *reason == Refusal::TooManyAttempts)
+            && (&last.peer, &last.text) == (&view.peer, &view.text)
+        {
+            // Said once: more would let a guesser fill the log and the page.
+            last.at_unix_ms = view.at_unix_ms;
+            return;
+        }
+        tracing::warn!(reason = %reason, code = reason.code(), "a publisher was turned away");
+        if refusals.len() == REFUSALS_MAX {
+            refusals.pop_front();
+        }
+        refusals.push_back(view);
     }
 }
 

@@ -44,6 +44,8 @@ struct State {
     /// Sequence number of the first tag in `tags`.
     first: u64,
     bytes: usize,
+    /// How often readers were dismissed.
+    generation: u64,
     /// Sequence numbers of the tags at which a reader may begin, all within `tags`.
     starts: VecDeque<u64>,
     readers: Vec<Slot>,
@@ -112,6 +114,14 @@ impl Ring {
         wake(state);
     }
 
+    /// Readers that have begun get [`FlvError::Ended`] and nothing more; those that wait for a keyframe go on waiting.
+    pub(crate) fn dismiss(&self) {
+        let mut state = self.lock();
+        state.generation += 1;
+        state.starts.clear();
+        wake(state);
+    }
+
     pub(crate) fn is_running(&self) -> bool {
         self.lock().phase == Phase::Running
     }
@@ -133,7 +143,7 @@ impl Ring {
         });
         state.readers[slot] = Slot::Busy;
         drop(state);
-        FlvReader { ring: Arc::clone(self), slot, next: None }
+        FlvReader { ring: Arc::clone(self), slot, next: None, generation: 0 }
     }
 }
 
@@ -195,6 +205,8 @@ pub struct FlvReader {
     slot: usize,
     /// The tag it needs next; none until it found a keyframe to begin at.
     next: Option<u64>,
+    /// The ring's generation when it began.
+    generation: u64,
 }
 
 impl FlvReader {
@@ -215,10 +227,12 @@ impl FlvReader {
         let state = &mut *guard;
         let mut batch = Vec::new();
         let next = match self.next {
+            Some(_) if self.generation != state.generation => return Poll::Ready(Err(FlvError::Ended)),
             Some(next) => next,
             None => match state.starts.back() {
                 Some(start) => {
                     batch.push(state.head.clone());
+                    self.generation = state.generation;
                     *start
                 }
                 None if state.phase == Phase::Ended => return Poll::Ready(Err(FlvError::Ended)),

@@ -239,6 +239,11 @@ impl Live {
         self.flv.begin(head, inline);
     }
 
+    /// Ends the FLV readers that are connected: what comes next is no continuation for them.
+    pub fn dismiss_flv(&self) {
+        self.flv.dismiss();
+    }
+
     /// One FLV tag. Readers begin at a tag with `start`: a keyframe, or any tag of an audio-only stream.
     pub fn push_flv(&self, tag: Bytes, start: bool) {
         self.flv.push([(tag, start)]);

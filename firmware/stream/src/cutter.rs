@@ -140,7 +140,7 @@ impl Cutter {
         if unit.kind == TrackKind::Video {
             self.pace.handle_frame(unit.dts, unit.keyframe);
         }
-        self.renew |= unit.jumped || self.track_returned(unit.kind);
+        self.renew |= unit.jumped || self.track_returned(unit.kind) || self.breaks(&unit);
         match &mut self.state {
             State::Probing => {
                 self.kept.push(unit);
@@ -209,6 +209,11 @@ impl Cutter {
         }
     }
 
+    /// A hole in the running epoch.
+    fn breaks(&self, unit: &TimedUnit) -> bool {
+        matches!(&self.state, State::Running(epoch) if epoch.ends_before(unit))
+    }
+
     /// Begins an epoch as soon as the kept units say what it consists of.
     fn try_begin(&mut self) {
         let Some(tracks) = self.probed() else { return };
@@ -260,6 +265,9 @@ impl Cutter {
         let State::Running(epoch) = &self.state else { return None };
         if !(epoch.has_video() && epoch.has_audio()) {
             return None;
+        }
+        if let Some(overdue) = epoch.overdue() {
+            return Some(overdue);
         }
         let [video, audio] = self.newest;
         let (video, audio) = (video?, audio?);

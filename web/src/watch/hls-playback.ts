@@ -5,7 +5,7 @@
 import Hls, { ErrorTypes, Events, type ErrorData, type HlsConfig } from "hls.js/light";
 import { retryAfter } from "../page/api";
 import type { Counters } from "./counters";
-import { pace } from "./pace";
+import { Margin, pace } from "./pace";
 import { PlaylistLoader } from "./playlist-loader";
 
 /** Why a playing is over: the playlist ended and was played out, or it broke. */
@@ -65,6 +65,7 @@ export class HlsPlayback {
   #listEnded = false;
   #catchingUp = false;
   #jumpsWanted = 0;
+  #margin = new Margin();
   #stuckTicks = 0;
   codecs: string | null = null;
 
@@ -185,7 +186,9 @@ export class HlsPlayback {
     const targetS = hls.targetLatency;
     this.#unstick();
     if (video.paused || video.seeking || video.readyState < 3 || targetS === null || hls.latency <= 0) return;
-    const step = pace({ latencyS: hls.latency, targetS, bufferS: this.bufferS, rate: video.playbackRate });
+    const { bufferS } = this;
+    const marginS = this.#margin.observe(bufferS, performance.now());
+    const step = pace({ latencyS: hls.latency, targetS, bufferS, rate: video.playbackRate, marginS });
     // The edge is an estimate, and may be wrong for a playlist or two: a jump has to be wanted for a while.
     this.#jumpsWanted = step.kind === "jump" ? this.#jumpsWanted + 1 : 0;
     this.#catchingUp = hls.latency - targetS > BEHIND_SAID_S && (step.kind === "jump" || step.rate > 1);

@@ -10,10 +10,6 @@ const JUMP_BEHIND_S = 2.5;
 const HURRY_BEHIND_S = 0.8;
 /** Ahead of the target by more than this (the viewer chose the steady distance): jump back. */
 const JUMP_AHEAD_S = 1.5;
-/**
- * Kept beyond what the playlist asks for: PART-HOLD-BACK is the least, and a busy device takes a part late now and then.
- */
-const MARGIN_S = 0.15;
 /** With less than this in the buffer playback slows down, so that a late part is a little delay and not a stall. */
 const THIN_S = 0.25;
 const THIN_RATE = 0.9;
@@ -32,15 +28,47 @@ export interface Position {
   bufferS: number;
   /** The rate in force, so that a correction is carried through to the target and not stopped at the edge of calm. */
   rate: number;
+  /** Kept beyond the target, see [Margin]. */
+  marginS: number;
 }
 
-export function pace({ latencyS, targetS, bufferS, rate }: Position): Pace {
-  const behind = latencyS - targetS - MARGIN_S;
+export function pace({ latencyS, targetS, bufferS, rate, marginS }: Position): Pace {
+  const behind = latencyS - targetS - marginS;
   if (behind > JUMP_BEHIND_S || behind < -JUMP_AHEAD_S) return { kind: "jump" };
   if (bufferS < THIN_S) return { kind: "rate", rate: THIN_RATE };
   if (behind > CALM_S || (rate > 1 && behind > 0.05)) return { kind: "rate", rate: faster(behind, bufferS > RESERVE_SHARE * targetS) };
   if (behind < -CALM_S || (rate < 1 && behind < -0.05)) return { kind: "rate", rate: SLOWER };
   return { kind: "rate", rate: 1 };
+}
+
+/**
+ * What is kept beyond the distance that the playlist asks for: PART-HOLD-BACK is the least, for a device and a line
+ * that are never late. Each time the buffer runs thin the margin grows, and while it does not it slowly goes back.
+ */
+export class Margin {
+  static readonly LEAST_S = 0.05;
+  static readonly MOST_S = 0.45;
+  static readonly STEP_UP_S = 0.1;
+  static readonly STEP_DOWN_S = 0.05;
+  /** One thin stretch counts once. */
+  static readonly UP_EVERY_MS = 2000;
+  static readonly DOWN_EVERY_MS = 45_000;
+
+  #marginS = Margin.LEAST_S;
+  #changedAtMs = -Infinity;
+
+  /** To be called with every look at the buffer while playing. */
+  observe(bufferS: number, nowMs: number): number {
+    const since = nowMs - this.#changedAtMs;
+    if (bufferS < THIN_S && since >= Margin.UP_EVERY_MS) this.#change(Margin.STEP_UP_S, nowMs);
+    else if (bufferS >= THIN_S && since >= Margin.DOWN_EVERY_MS) this.#change(-Margin.STEP_DOWN_S, nowMs);
+    return this.#marginS;
+  }
+
+  #change(byS: number, nowMs: number): void {
+    this.#marginS = Math.min(Margin.MOST_S, Math.max(Margin.LEAST_S, this.#marginS + byS));
+    this.#changedAtMs = nowMs;
+  }
 }
 
 function faster(behind: number, hasReserve: boolean): number {

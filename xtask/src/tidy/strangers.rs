@@ -24,13 +24,20 @@ pub(super) fn check(tree: &Tree) -> Vec<Breach> {
     for (path, text) in tree.files().filter(|(path, _)| !path.ends_with("Cargo.lock")) {
         for (index, line) in text.lines().enumerate() {
             for (stranger, what) in STRANGERS {
-                if line.contains(stranger) {
+                if stands_in(line, stranger) {
                     breaches.push(Breach::on_line(path, index + 1, format!("{what}: `{stranger}`")));
                 }
             }
         }
     }
     breaches
+}
+
+/// Whether the text is there, and where it begins with a slash, as the beginning of a path.
+fn stands_in(line: &str, stranger: &str) -> bool {
+    let continues = |before: &str| before.ends_with(|c: char| c.is_alphanumeric() || "_-.})".contains(c));
+    let mut found = line.match_indices(stranger);
+    found.any(|(at, _)| !stranger.starts_with('/') || !continues(&line[..at]))
 }
 
 #[cfg(test)]
@@ -42,6 +49,8 @@ mod tests {
         let script = format!("cd {}x\nfine\ncurl https://{}js.org\n", STRANGERS[0].0, STRANGERS[4].0);
         let found =
             check(&Tree::of(&[("a.sh", &script), ("Cargo.lock", &script), ("b.md", "the work at hand\n")]));
+        let inner = format!("config=$dir{}x\n", STRANGERS[3].0);
+        assert_eq!(check(&Tree::of(&[("c.sh", &inner)])), [], "a folder of that name elsewhere");
         let places: Vec<_> = found.iter().map(|breach| (breach.path.as_str(), breach.line)).collect();
         assert_eq!(places, [("a.sh", 1), ("a.sh", 3)]);
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Sleep, sleep, sleep_until, timeout};
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use super::gate::Gate;
 use super::publishing::Publishing;
@@ -180,11 +180,7 @@ impl Connection {
         }
         let refusal = match why {
             CloseReason::Refused(refusal) => {
-                match refusal {
-                    // The attempts before it were said; more would let a guesser fill the log.
-                    Refusal::TooManyAttempts => debug!("refused without a look at the key"),
-                    _ => warn!(reason = %refusal, "refused"),
-                }
+                debug!(reason = %refusal, "refused");
                 self.gate.desk.refused(self.peer, &refusal);
                 if refusal.is_wrong_attempt() {
                     sleep(Duration::from_millis(self.gate.limits.refusal_ms)).await;

@@ -62,6 +62,9 @@ pub(super) fn connect_refused(transaction: f64, refusal: &Refusal, output: &mut 
     set_chunk_size(output);
     let info = status("error", "NetConnection.Connect.Rejected", &refusal.to_string());
     command(0, "_error", transaction, &[Value::Null, Value::Object(info)], output);
+    // OBS passes over an error's words, and logs those of a status with this code (librtmp, HandleInvoke).
+    let info = status("error", "NetConnection.Connect.InvalidApp", &refusal.to_string());
+    command(0, "onStatus", 0.0, &[Value::Null, Value::Object(info)], output);
 }
 
 pub(super) fn create_stream(transaction: f64, output: &mut BytesMut) {

@@ -135,8 +135,9 @@ fn a_refused_connect_and_a_refused_publish_say_so() {
     let mut dialogue = Dialogue { session, now: T0, events: Vec::new(), output: Vec::new() };
     dialogue.session.handle_refusal(&Refusal::UnknownApplication);
     dialogue.drain();
-    let [(name, info)] = &dialogue.commands()[..] else { panic!("one answer") };
+    let [(name, info), (again, for_obs)] = &dialogue.commands()[..] else { panic!("two answers") };
     assert_eq!((name.as_str(), code(info)), ("_error", "NetConnection.Connect.Rejected"));
+    assert_eq!((again.as_str(), code(for_obs)), ("onStatus", "NetConnection.Connect.InvalidApp"));
 
     let mut dialogue = Dialogue::new(&Limits::default());
     dialogue.feed(script.handshake().connect("live").create_stream().take().as_slice()).unwrap();

@@ -310,12 +310,13 @@ fn deliver(id: JobId, mux: &gst::Element, sink: &gst_app::AppSink, outlet: Outle
     let mux = mux.downgrade();
     let eos = outlet.clone();
     let failed = move |error: &anyhow::Error| eprintln!("relaybox-media: job {id}: {error:#}");
+    let mut fragments = 0;
     sink.set_callbacks(
         gst_app::AppSinkCallbacks::builder()
             .new_sample(move |sink| {
                 let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
                 let list = sample.buffer_list_owned().ok_or(gst::FlowError::Error)?;
-                send_list(id, &mux, &list, &outlet, &tracks).map_err(|error| {
+                send_list(id, &mux, &list, &outlet, &tracks, &mut fragments).map_err(|error| {
                     failed(&error);
                     gst::FlowError::Error
                 })?;
@@ -336,6 +337,7 @@ fn send_list(
     list: &gst::BufferList,
     outlet: &Outlet,
     tracks: &[Track],
+    fragments: &mut u32,
 ) -> Result<()> {
     let mut fragment = Vec::with_capacity(list.calculate_size());
     for buffer in list.iter() {
@@ -351,6 +353,8 @@ fn send_list(
         return Ok(());
     }
     tracks.iter().try_for_each(|track| track.correct(&mut fragment))?;
+    *fragments = fragments.wrapping_add(1);
+    timing::number(&mut fragment, *fragments)?;
     outlet.send(&Output::Fragment { job: id }, &fragment)
 }
 

@@ -1,6 +1,6 @@
-//! Puts the exact times of its samples into a fragment.
+//! Puts the exact times of its samples into a fragment, and its number.
 //!
-//! Two things the muxer can't know are written here, each from what the parent said of the sample:
+//! Two times the muxer can't know are written here, each from what the parent said of the sample:
 //!
 //! - *Composition offsets.* The muxer writes a part's earliest presentation time as its base media decode time. In the
 //!   middle of a group of pictures with B-frames that runs backward against the part before, and a browser then drops
@@ -93,6 +93,19 @@ impl Run {
         let before = [0x1, 0x1, 0x2].iter().filter(|flag| flags & **flag != 0).count();
         Ok(Some(vec![word(data, self.header.body + 8 + 4 * before)?; self.count]))
     }
+}
+
+/// Numbers the fragment (ISO/IEC 14496-12, 8.8.5): the muxer gives all parts of a segment one number, which players
+/// that watch for gaps take for lost parts.
+///
+/// # Errors
+/// The fragment does not begin with a `moof` that has a `mfhd`.
+pub(crate) fn number(fragment: &mut [u8], number: u32) -> Result<()> {
+    let moof = find(fragment, 0, fragment.len(), *b"moof").context("no moof")?;
+    let header = find(fragment, moof.body, moof.end, *b"mfhd").context("no mfhd")?;
+    ensure!(header.end - header.body == 8, "a mfhd that does not add up");
+    fragment[header.body + 4..header.end].copy_from_slice(&number.to_be_bytes());
+    Ok(())
 }
 
 /// How many samples of a track the fragment holds.
@@ -255,6 +268,16 @@ mod tests {
         let mut made = fragment(&[0x201, 2, 100, 3, 2], 105);
         write(&mut made, 1, Truth::Durations, &samples).unwrap();
         assert_eq!(made, fragment(&[0x301, 2, 108, 1024, 3, 1024, 2], 113));
+    }
+
+    #[test]
+    fn a_fragment_gets_its_number() {
+        let made = |number| boxed(b"moof", &[&boxed(b"mfhd", &[&words(&[0, number])]), &boxed(b"traf", &[])]);
+        let mut fragment = [boxed(b"styp", &[b"cmfc"]), made(1), boxed(b"mdat", &[b"media"])].concat();
+        number(&mut fragment, 0x0102_0304).unwrap();
+        assert_eq!(fragment[12..12 + made(1).len()], made(0x0102_0304));
+        assert!(number(&mut boxed(b"moof", &[&boxed(b"mfhd", &[&words(&[0])])]), 2).is_err());
+        assert!(number(&mut boxed(b"moof", &[]), 2).is_err());
     }
 
     #[test]

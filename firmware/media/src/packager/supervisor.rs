@@ -17,7 +17,7 @@ use crate::message::{Command, Output, put_header, take_frame};
 
 /// How often the child is asked for a sign of life.
 const PING_EVERY: Duration = Duration::from_millis(250);
-/// A child that dies sooner than this after its start is started again only after a pause.
+/// When two children in a row die sooner than this after their start, the next one waits for a pause.
 const STABLE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(500);
 const READ_BYTES: usize = 256 << 10;
@@ -39,6 +39,7 @@ enum Ended {
 
 pub(super) async fn run(config: PackagerConfig, mut inbox: mpsc::Receiver<Request>, shared: Arc<Shared>) {
     let mut earliest = Instant::now();
+    let mut was_brief = false;
     while let Some(request) = inbox.recv().await {
         let Request::Open { frame } = request else { continue };
         sleep_until(earliest).await;

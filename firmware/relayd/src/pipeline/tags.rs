@@ -1,7 +1,12 @@
 //! The publication as FLV: each unit becomes a tag as soon as it has its place on the timeline.
 //!
 //! FLV begins with the first epoch, because only then it is known which tracks there are; what came before is kept
-//! and sent along. A changed configuration is sent in front of the next unit that is coded for it.
+//! and sent along. A changed configuration is sent in front of the next unit that is coded for it; readers that are
+//! connected are sent away if it is another codec, since no player changes its decoder within an FLV stream.
+//!
+//! Stamps go on where the publication before left them, so that readers stay over a reconnect.
+
+use std::time::Instant;
 
 use bytes::Bytes;
 use store::Live;
@@ -17,21 +22,45 @@ const EARLY_MAX: usize = 1024;
 pub(super) struct Tags {
     tracks: Tracks,
     frame_rate_milli: Option<u32>,
-    /// Time of stamp zero; none before FLV begins.
+    /// Time of the first stamp; none before FLV begins.
     zero: Option<Ticks>,
+    first_ms: u32,
+    newest_ms: u32,
+    /// What readers that are connected decode.
+    told: Tracks,
     early: Vec<TimedUnit>,
     /// The configuration was not sent yet.
     pending: bool,
     out: Vec<Out>,
 }
 
+/// Where a publication left the FLV stream, for the one that comes next.
+#[derive(Debug)]
+pub(crate) struct Left {
+    stamp_ms: u32,
+    at: Instant,
+    tracks: Tracks,
+}
+
 #[derive(Debug)]
 enum Out {
-    Head { head: Bytes, inline: Bytes },
+    Head { head: Bytes, inline: Bytes, dismiss: bool },
     Tag(Bytes, bool),
 }
 
 impl Tags {
+    pub(super) fn resume(&mut self, left: Left, now: Instant) {
+        let away = now.saturating_duration_since(left.at).as_millis().max(1);
+        self.first_ms = left.stamp_ms.wrapping_add(away as u32);
+        self.told = left.tracks;
+    }
+
+    /// None if FLV never began.
+    pub(super) fn leave(&mut self, now: Instant) -> Option<Left> {
+        let tracks = std::mem::take(&mut self.told);
+        (tracks != Tracks::default()).then_some(Left { stamp_ms: self.newest_ms, at: now, tracks })
+    }
+
     pub(super) fn handle_config(&mut self, config: &TrackConfig) {
         let slot = match config.codec.kind() {
             TrackKind::Video => &mut self.tracks.video,
@@ -77,8 +106,11 @@ impl Tags {
         for out in self.out.drain(..) {
             match out {
                 Out::Tag(tag, start) => tags.push((tag, start)),
-                Out::Head { head, inline } => {
+                Out::Head { head, inline, dismiss } => {
                     live.push_flv_batch(std::mem::take(&mut tags));
+                    if dismiss {
+                        live.dismiss_flv();
+                    }
                     live.begin_flv(head, inline);
                 }
             }
@@ -90,19 +122,22 @@ impl Tags {
 
     fn tag(&mut self, unit: &TimedUnit) {
         let stamp_ms = self.stamp(unit.dts);
+        self.newest_ms = stamp_ms;
         let entry = match unit.kind {
             TrackKind::Video => unit.keyframe,
             TrackKind::Audio => self.tracks.video.is_none(),
         };
         if entry && self.pending {
             self.pending = false;
+            let dismiss = other_codec(&self.told, &self.tracks);
+            self.told = self.tracks.clone();
             let inline = self.headers(stamp_ms);
             let head = [
                 file_header(&self.tracks),
                 metadata(&self.tracks, None, self.frame_rate_milli),
                 self.headers(0),
             ];
-            self.out.push(Out::Head { head: head.concat().into(), inline });
+            self.out.push(Out::Head { head: head.concat().into(), inline, dismiss });
         }
         let config = match unit.kind {
             TrackKind::Video => &self.tracks.video,
@@ -124,6 +159,14 @@ impl Tags {
     /// Wraps after 49.7 days, as FLV's stamps do.
     fn stamp(&self, dts: Ticks) -> u32 {
         let since = dts - self.zero.unwrap_or(dts);
-        since.millis().max(0) as u32
+        self.first_ms.wrapping_add(since.millis().max(0) as u32)
     }
+}
+
+/// A track that was there is coded otherwise. One that comes or goes is no reason: players take it up or miss it.
+fn other_codec(told: &Tracks, tracks: &Tracks) -> bool {
+    let differs = |told: &Option<TrackConfig>, config: &Option<TrackConfig>| {
+        told.as_ref().zip(config.as_ref()).is_some_and(|(told, config)| told.codec != config.codec)
+    };
+    differs(&told.video, &tracks.video) || differs(&told.audio, &tracks.audio)
 }

@@ -80,6 +80,19 @@ impl Laboratory {
         (self.relayd, self.rtmp, self.http) = Self::spawn(&self.dir);
     }
 
+    /// The process that packages, once it runs.
+    pub(crate) fn packager(&self) -> u32 {
+        let children = format!("/proc/{0}/task/{0}/children", self.relayd.id());
+        until("the packager runs", || {
+            // Children are listed under the thread that started them.
+            let tasks = fs::read_dir(format!("/proc/{}/task", self.relayd.id())).ok()?;
+            let listed = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("children")).ok());
+            listed
+                .chain(fs::read_to_string(&children).ok())
+                .find_map(|text| text.split(' ').next()?.parse().ok())
+        })
+    }
+
     pub(crate) fn get(&self, path: &str) -> Answer {
         let mut socket = TcpStream::connect(self.http).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();

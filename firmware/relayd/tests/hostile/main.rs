@@ -4,5 +4,6 @@
 
 mod cases;
 mod laboratory;
+mod packager;
 mod programme;
 mod verdict;

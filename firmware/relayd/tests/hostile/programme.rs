@@ -117,13 +117,19 @@ pub(crate) struct Publisher {
     script: Script,
     begun: Instant,
     first_ms: Option<i64>,
+    /// Media seconds a second.
+    speed: u32,
 }
 
-/// Media seconds a second: the box is as quick as that, and the tests need not wait.
+/// The box is as quick as that, and the tests need not wait.
 const SPEED: u32 = 6;
 
 impl Publisher {
     pub(crate) fn connect(rtmp: SocketAddr, key: &str) -> Self {
+        Self::at_speed(rtmp, key, SPEED)
+    }
+
+    pub(crate) fn at_speed(rtmp: SocketAddr, key: &str, speed: u32) -> Self {
         let mut socket = TcpStream::connect(rtmp).unwrap();
         let mut answers = socket.try_clone().unwrap();
         // Answers are read and dropped, so that the box never waits for us.
@@ -131,7 +137,7 @@ impl Publisher {
         let mut script = Script::publisher("live", key);
         script.set_chunk_size(4096).metadata("obs-output module (test)", 160.0, 90.0, 30.0);
         socket.write_all(&script.take()).unwrap();
-        Self { socket, script, begun: Instant::now(), first_ms: None }
+        Self { socket, script, begun: Instant::now(), first_ms: None, speed }
     }
 
     /// Sends the tags paced by `at_ms`; their stamps are what the case made of them.
@@ -144,7 +150,7 @@ impl Publisher {
     pub(crate) fn send_paced(&mut self, tags: &[(i64, Tag)]) {
         for (at_ms, tag) in tags {
             let first = *self.first_ms.get_or_insert(*at_ms);
-            let due = Duration::from_millis(u64::try_from(at_ms - first).unwrap_or(0)) / SPEED;
+            let due = Duration::from_millis(u64::try_from(at_ms - first).unwrap_or(0)) / self.speed;
             if let Some(wait) = due.checked_sub(self.begun.elapsed()) {
                 std::thread::sleep(wait);
             }

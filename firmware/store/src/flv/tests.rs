@@ -50,6 +50,25 @@ fn a_reader_begins_at_the_last_keyframe() {
 }
 
 #[test]
+fn dismissed_readers_end_and_others_begin_with_what_comes_next() {
+    let ring = ring(1 << 20);
+    let mut waiting = ring.reader();
+    assert_eq!(take(&mut waiting).as_deref(), Ok("-"));
+    push(&ring, "K0", true);
+    let mut old = ring.reader();
+    assert_eq!(take(&mut old).as_deref(), Ok("HEAD K0"));
+    push(&ring, "d1", false);
+    ring.dismiss();
+    assert_eq!(take(&mut old), Err(FlvError::Ended));
+    assert_eq!(take(&mut waiting).as_deref(), Ok("-"));
+    ring.begin(Bytes::from_static(b"HEAD2"), Bytes::from_static(b"config2"));
+    push(&ring, "K2", true);
+    assert_eq!(take(&mut old), Err(FlvError::Ended));
+    assert_eq!(take(&mut waiting).as_deref(), Ok("HEAD2 K2"));
+    assert_eq!(take(&mut ring.reader()).as_deref(), Ok("HEAD2 K2"));
+}
+
+#[test]
 fn a_new_configuration_reaches_old_and_new_readers() {
     let ring = ring(1 << 20);
     push(&ring, "K0", true);

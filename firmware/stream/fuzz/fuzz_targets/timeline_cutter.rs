@@ -92,7 +92,7 @@ impl Publisher {
     fn new(input: &Input) -> Self {
         let settings = Settings {
             segment_target: Ticks::from_millis(i64::from(input.segment_target_ms % 8000) + 500),
-            part_about: Ticks::from_millis(i64::from(input.part_about_ms) * 2 + 100),
+            part_about: Ticks::from_millis(200 + i64::from(input.part_about_ms)),
         };
         Self {
             clock_ms: i64::from(input.start_ms),

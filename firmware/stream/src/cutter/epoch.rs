@@ -13,8 +13,15 @@ use crate::track::{Ticks, TrackKind, Tracks};
 
 /// A keyframe this little before the segment target opens a segment all the same: stamps are rounded.
 const SEGMENT_SLACK: Ticks = Ticks::from_millis(50);
+/// A part ends with this many of the units that decide cuts, be it full or not: only stamps that stand still get there.
+const PART_UNITS_MAX: u32 = 1000;
+/// What may wait for the other track; that one is lost then.
+const WAITING_BYTES_MAX: usize = 16 << 20;
+const WAITING_UNITS_MAX: usize = 8192;
 /// Added to the part target per frame-rate family: 30 fps and 29.97 fps then have the same whole frames in a part.
 const NTSC: (i64, i64) = (1001, 1000);
+/// The same where audio is alone: the timeline stretches frames by up to one sample in 120.
+const SLEWED: (i64, i64) = (101, 100);
 
 /// An access unit on the epoch's timeline, in its track's own unit: 1/90000 s for video, samples for audio.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,8 +78,8 @@ impl Target {
         };
         let frames = ((settings.part_about.0 + frame.0 / 2) / frame.0.max(1)).max(1);
         let exact = frames * frame.0;
-        let part =
-            if frame_rate_milli.is_some() { (exact * NTSC.0 + NTSC.1 - 1) / NTSC.1 } else { exact + 1 };
+        let (more, of) = if frame_rate_milli.is_some() { NTSC } else { SLEWED };
+        let part = (exact * more + of - 1) / of;
         Self {
             part: Ticks(part),
             early: Ticks((part * 14 / 100).min(frame.0 / 2)),
@@ -93,6 +100,7 @@ pub(super) struct Epoch {
     /// Units that wait for the other track.
     video: VecDeque<(Placed, Option<Close>)>,
     audio: VecDeque<(Placed, Ticks)>,
+    waiting_bytes: usize,
     /// Newest decoding time given to video.
     last_dts: Option<Ticks>,
     open: Open,
@@ -105,8 +113,8 @@ struct Open {
     part: Ticks,
     independent: bool,
     opens_segment: bool,
-    /// Nothing was placed yet.
-    empty: bool,
+    /// Units in the part, of the track that decides cuts; none before the epoch's first one.
+    units: u32,
 }
 
 /// A decided cut.
@@ -126,13 +134,14 @@ impl Epoch {
             has_video: tracks.video.is_some(),
             video: VecDeque::new(),
             audio: VecDeque::new(),
+            waiting_bytes: 0,
             last_dts: None,
             open: Open {
                 segment: EPOCH_ORIGIN,
                 part: EPOCH_ORIGIN,
                 independent: true,
                 opens_segment: true,
-                empty: true,
+                units: 0,
             },
         }
     }
@@ -151,6 +160,20 @@ impl Epoch {
         Some(Ticks(placed.dts) - EPOCH_ORIGIN + self.zero)
     }
 
+    /// The track that is behind so far that nothing more can wait for it.
+    pub(super) fn overdue(&self) -> Option<TrackKind> {
+        let units = self.video.len() + self.audio.len();
+        let full = units >= WAITING_UNITS_MAX || self.waiting_bytes >= WAITING_BYTES_MAX;
+        full.then_some(if self.video.is_empty() { TrackKind::Video } else { TrackKind::Audio })
+    }
+
+    /// Audio alone comes after a hole that no part can span. A late frame of video is moved instead.
+    pub(super) fn ends_before(&self, unit: &TimedUnit) -> bool {
+        let at = unit.dts - self.zero + EPOCH_ORIGIN;
+        let alone = unit.kind == TrackKind::Audio && !self.has_video;
+        alone && self.open.units > 0 && at - self.open.part > self.target.part
+    }
+
     /// Units in front of the epoch's beginning are left out.
     pub(super) fn handle_unit(&mut self, unit: TimedUnit, commands: &mut VecDeque<Command>) {
         let at = unit.dts - self.zero + EPOCH_ORIGIN;
@@ -163,14 +186,14 @@ impl Epoch {
     }
 
     fn handle_video(&mut self, at: Ticks, unit: TimedUnit) {
-        if at < EPOCH_ORIGIN || self.open.empty && !unit.keyframe {
+        if at < EPOCH_ORIGIN || self.open.units == 0 && !unit.keyframe {
             return;
         }
         // A frame that comes after a pause is decoded where its part ends, and shown when it says.
         let limit = self.open.part + self.target.part;
         let floor = self.last_dts.map_or(EPOCH_ORIGIN, |last| last + Ticks(1));
-        let dts = if self.open.empty { at } else { at.min(limit).max(floor) };
-        let cut = self.decide(dts, unit.keyframe);
+        let dts = if self.open.units == 0 { at } else { at.min(limit).max(floor) };
+        let cut = self.decide(dts, dts, unit.keyframe);
         let pts = unit.pts - self.zero + EPOCH_ORIGIN;
         self.last_dts = Some(dts);
         let placed = Placed {
@@ -181,6 +204,7 @@ impl Epoch {
             keyframe: unit.keyframe,
             data: unit.data,
         };
+        self.waiting_bytes += placed.data.len();
         self.video.push_back((placed, cut));
     }
 
@@ -199,26 +223,30 @@ impl Epoch {
             data: unit.data,
         };
         if self.has_video {
+            self.waiting_bytes += placed.data.len();
             self.audio.push_back((placed, at));
             return;
         }
-        if let Some(Close { segment, part }) = self.decide(at, true) {
+        let until = at + Ticks::from_samples(i64::from(placed.duration), rate);
+        if let Some(Close { segment, part }) = self.decide(at, until, true) {
             commands.push_back(Command::Cut(Cut { segment, at: samples, audio_at: Some(samples) }));
             commands.push_back(Command::Part(part));
         }
         commands.push_back(Command::Put(placed));
     }
 
-    /// The cut in front of a unit at `at`, if there is one.
-    fn decide(&mut self, at: Ticks, keyframe: bool) -> Option<Close> {
-        if self.open.empty {
-            self.open.empty = false;
+    /// The cut in front of a unit at `at`, if there is one; the unit's end must not lie beyond its part's.
+    fn decide(&mut self, at: Ticks, until: Ticks, keyframe: bool) -> Option<Close> {
+        self.open.units += 1;
+        if self.open.units == 1 {
             self.open.part = at;
             self.open.segment = at;
             return None;
         }
         let segment = keyframe && at - self.open.segment + SEGMENT_SLACK >= self.target.segment;
-        if !segment && at - self.open.part < self.target.part - self.target.early {
+        let full = at - self.open.part >= self.target.part - self.target.early
+            || until - self.open.part > self.target.part;
+        if !segment && !full && self.open.units <= PART_UNITS_MAX {
             return None;
         }
         let part = self.close(at, segment);
@@ -227,7 +255,7 @@ impl Epoch {
             part: at,
             independent: keyframe,
             opens_segment: segment,
-            empty: false,
+            units: 1,
         };
         Some(Close { segment, part })
     }
@@ -256,9 +284,11 @@ impl Epoch {
     /// Hands on the first video unit that waits, and the audio before it.
     fn put_video(&mut self, at: Ticks, commands: &mut VecDeque<Command>) {
         while let Some((placed, _)) = self.audio.pop_front_if(|(_, time)| *time < at) {
+            self.waiting_bytes -= placed.data.len();
             commands.push_back(Command::Put(placed));
         }
         let Some((placed, cut)) = self.video.pop_front() else { return };
+        self.waiting_bytes -= placed.data.len();
         if let Some(Close { segment, part }) = cut {
             let audio_at = self.audio.front().map(|(placed, _)| placed.dts);
             commands.push_back(Command::Cut(Cut { segment, at: placed.dts, audio_at }));
@@ -278,7 +308,7 @@ impl Epoch {
                 commands.push_back(Command::Put(placed));
             }
         }
-        if !self.open.empty {
+        if self.open.units > 0 {
             let end = end.min(self.open.part + self.target.part);
             commands.push_back(Command::Part(self.close(end.max(self.open.part + Ticks(1)), true)));
         }

@@ -10,6 +10,8 @@ const DISTANCES: usize = 16;
 const DISTANCES_MIN: usize = 7;
 /// A longer distance is a pause, not a frame rate.
 const DISTANCE_MAX: Ticks = Ticks::from_secs(4);
+/// Stamps are milliseconds: what is closer was moved apart by repairs.
+const FRAME_MIN: Ticks = Ticks::from_millis(1);
 /// Used while nothing was measured.
 const FRAME_UNKNOWN: Ticks = Ticks(3000);
 
@@ -56,7 +58,7 @@ impl Pace {
         let Some(median) = sorted.get(sorted.len() / 2).copied() else { return FRAME_UNKNOWN };
         let near = sorted.iter().filter(|distance| (**distance - median).abs().0 * 4 <= median.0);
         let (sum, count) = near.fold((0, 0), |(sum, count), distance| (sum + distance.0, count + 1));
-        Ticks((sum / count.max(1)).max(1))
+        Ticks(sum / count.max(1)).max(FRAME_MIN)
     }
 
     /// Frames per 1000 seconds.
@@ -104,6 +106,13 @@ mod tests {
         check(&[0, 42, 83, 125, 167, 208, 250, 292], 24_000);
         check(&[0, 17, 33, 50, 67, 83, 100, 117, 133, 150], 60_000);
         check(&[0, 500, 1000], 2_000);
+    }
+
+    #[test]
+    fn stamps_that_stand_still_are_no_more_than_a_thousand_frames_a_second() {
+        let mut pace = Pace::default();
+        (0..20).for_each(|tick| pace.handle_frame(Ticks(tick), false));
+        assert_eq!(pace.frame_rate_milli(), 1_000_000);
     }
 
     #[test]

@@ -153,10 +153,12 @@ impl Epoch {
         assert!(cut.at >= 0 && cut.audio_at.is_none_or(|at| at >= 0), "{cut:?}");
         let leader = if self.plan.tracks.video.is_some() { TrackKind::Video } else { TrackKind::Audio };
         let at = self.ticks(leader, cut.at);
-        for (kind, newest) in [(TrackKind::Video, self.dts[0]), (TrackKind::Audio, self.dts[1])] {
-            assert!(newest.is_none_or(|newest| self.ticks(kind, newest) < at), "{kind} is beyond {cut:?}");
-        }
-        assert!(cut.audio_at.is_none_or(|behind| self.ticks(TrackKind::Audio, behind) >= at), "{cut:?}");
+        // Where an epoch begins need not be a whole sample.
+        let sample = Ticks(Ticks::RATE / i64::from(self.rate) + 1);
+        let audio = |at| self.ticks(TrackKind::Audio, at);
+        assert!(self.dts[0].is_none_or(|newest| Ticks(newest) < at), "video is beyond {cut:?}");
+        assert!(self.dts[1].is_none_or(|newest| audio(newest) < at + sample), "audio is beyond {cut:?}");
+        assert!(cut.audio_at.is_none_or(|behind| audio(behind) + sample > at), "{cut:?}");
         self.cut = Some(cut);
     }
 
