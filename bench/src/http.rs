@@ -36,8 +36,7 @@ enum Framing {
 
 impl Connection {
     pub(crate) fn open(server: SocketAddr) -> Result<Connection> {
-        let socket =
-            TcpStream::connect(server).with_context(|| format!("could not connect to {server}"))?;
+        let socket = TcpStream::connect(server).with_context(|| format!("could not connect to {server}"))?;
         socket.set_nodelay(true).context("no TCP_NODELAY")?;
         socket.set_read_timeout(Some(SILENCE_MAX)).context("no read timeout")?;
         Ok(Connection { socket, server, buffer: vec![0; BUFFER_BYTES], start: 0, end: 0 })

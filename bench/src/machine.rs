@@ -1,5 +1,8 @@
 //! What the machine is, and how busy others keep it: without that no number means anything.
 
+use std::path::Path;
+use std::process::Command;
+
 use anyhow::{Context as _, Result};
 
 /// Load above this is said beside the result.
@@ -52,9 +55,18 @@ pub(crate) fn ticks_per_s() -> f64 {
     rustix::param::clock_ticks_per_second() as f64
 }
 
-/// The day in UTC, as the system's own `date` says it.
-pub(crate) fn today() -> String {
-    let said = std::process::Command::new("date").args(["-u", "+%Y-%m-%d %H:%M UTC"]).output();
+/// The time in UTC, as the system's own `date` says it.
+pub(crate) fn now() -> String {
+    date(Command::new("date").arg("-u"))
+}
+
+/// When this file was written.
+pub(crate) fn written(path: &Path) -> String {
+    date(Command::new("date").arg("-u").arg("-r").arg(path))
+}
+
+fn date(command: &mut Command) -> String {
+    let said = command.arg("+%Y-%m-%d %H:%M UTC").output();
     said.map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned()).unwrap_or_default()
 }
 

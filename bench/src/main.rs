@@ -63,7 +63,7 @@ fn main() -> Result<()> {
     let peers = servers::versions()?;
     let chosen = if cli.only.is_empty() { Item::value_variants() } else { &cli.only };
     for item in chosen {
-        let outcome = Outcome::new(item.run(&plan)?, peers.clone());
+        let outcome = Outcome::new(item.run(&plan)?, &plan.relayd, peers.clone());
         outcome.keep(*item, &plan.dir)?;
         // Written after each item, so that what was measured outlives what comes after it.
         let page = report::page(Item::value_variants(), &plan.dir);

@@ -77,7 +77,11 @@ impl Process {
         let wall_s = begun.elapsed().as_secs_f64();
         let others = machine::busy_s()? - busy - usage_s - (cpu_s(&[own])? - own_used);
         if self.family()? != family {
-            bail!("a child of {} came or went during the window; its log is {}", self.name, self.log.display());
+            bail!(
+                "a child of {} came or went during the window; its log is {}",
+                self.name,
+                self.log.display()
+            );
         }
         let others_cores = (others / wall_s).max(0.0);
         Ok((done, Usage { cpu_s: usage_s, wall_s, others_cores }))

@@ -88,7 +88,9 @@ fn send(session: &mut Session, source: &Source, shared: &Shared) -> Result<()> {
                 return session.finish();
             }
             let late = begun.elapsed().saturating_sub(due);
-            shared.latest_us.fetch_max(u64::try_from(late.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+            shared
+                .latest_us
+                .fetch_max(u64::try_from(late.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
             session.send(tag.kind, stamp_ms, &stamped(tag)).context("the publication broke off")?;
         }
         session.hear()?;

@@ -21,14 +21,17 @@ const OTHERS_CORES_MAX: f64 = 0.2;
 pub(crate) struct Outcome {
     rows: Vec<Row>,
     date: String,
+    /// When the daemon was built
+    built: String,
     commit: String,
     machine: String,
     peers: String,
 }
 
 impl Outcome {
-    pub(crate) fn new(rows: Vec<Row>, peers: String) -> Outcome {
-        Outcome { rows, date: machine::today(), commit: commit(), machine: machine::described(), peers }
+    pub(crate) fn new(rows: Vec<Row>, relayd: &Path, peers: String) -> Outcome {
+        let (date, built) = (machine::now(), machine::written(relayd));
+        Outcome { rows, date, built, commit: commit(), machine: machine::described(), peers }
     }
 
     pub(crate) fn keep(&self, item: Item, dir: &Path) -> Result<()> {
@@ -64,13 +67,14 @@ pub(crate) fn page(items: &[Item], dir: &Path) -> String {
             writeln!(text, "{}", line(*item, row)).expect(WRITING);
         }
     }
-    text.push_str("\n## Circumstances\n\n| item | commit | when | load before | cores busy with other things |\n|---|---|---|---|---|\n");
+    text.push_str("\n## Circumstances\n\n| item | commit | daemon built | measured | load before | cores busy with other things |\n|---|---|---|---|---|---|\n");
     for (item, outcome) in &outcomes {
         let Some(first) = outcome.rows.first() else { continue };
         let busiest = outcome.rows.iter().map(|row| row.disturbance.others_cores).fold(0.0, f64::max);
-        let Outcome { commit, date, .. } = outcome;
+        let Outcome { commit, built, date, .. } = outcome;
         let load = first.disturbance.load_before;
-        writeln!(text, "| {} | {commit} | {date} | {load:.1} | {busiest:.2} |", item.name()).expect(WRITING);
+        writeln!(text, "| {} | {commit} | {built} | {date} | {load:.1} | {busiest:.2} |", item.name())
+            .expect(WRITING);
     }
     if let Some((_, last)) = outcomes.last() {
         writeln!(text, "\nMachine: {}.\nPeers: {}.", last.machine, last.peers).expect(WRITING);

@@ -46,18 +46,18 @@ pub(crate) struct Disturbance {
 }
 
 /// Does `wanted` rounds, and up to as many again in place of those in which a publisher was late.
-pub(crate) fn run(
-    name: &str,
-    wanted: usize,
-    mut one: impl FnMut() -> Result<Round>,
-) -> Result<Rounds> {
+pub(crate) fn run(name: &str, wanted: usize, mut one: impl FnMut() -> Result<Round>) -> Result<Rounds> {
     let load_before = machine::load();
     let (mut counted, mut late) = (Vec::new(), Vec::new());
     for number in 1..=2 * wanted {
         let round = one().with_context(|| format!("{name}, round {number}"))?;
         let is_late = round.late_ms > LATE_MS_MAX;
         eprintln!("{name} {number}: {}", said(&round));
-        if is_late { late.push(round) } else { counted.push(round) }
+        if is_late {
+            late.push(round)
+        } else {
+            counted.push(round)
+        }
         if counted.len() == wanted {
             break;
         }
@@ -77,7 +77,12 @@ fn said(round: &Round) -> String {
         None => format!("{key} {ours:.3}"),
     });
     let values: Vec<String> = values.collect();
-    format!("{}; others {:.2} cores, latest frame {:.0} ms", values.join(", "), round.others_cores, round.late_ms)
+    format!(
+        "{}; others {:.2} cores, latest frame {:.0} ms",
+        values.join(", "),
+        round.others_cores,
+        round.late_ms
+    )
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

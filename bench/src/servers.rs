@@ -53,9 +53,8 @@ pub(crate) fn stream_name(number: usize) -> String {
 
 pub(crate) fn relayd(binary: &Path, dir: &Path, streams: usize) -> Result<Server> {
     let dir = fresh(&dir.join("relayd"))?;
-    let mut args: Vec<String> = ["run", "--standalone", "--rtmp", "127.0.0.1:0", "--http", "127.0.0.1:0"]
-        .map(str::to_owned)
-        .into();
+    let mut args: Vec<String> =
+        ["run", "--standalone", "--rtmp", "127.0.0.1:0", "--http", "127.0.0.1:0"].map(str::to_owned).into();
     args.extend(["--data-dir".to_owned(), dir.to_string_lossy().into_owned()]);
     for number in 0..streams {
         let name = stream_name(number);
@@ -131,7 +130,9 @@ pub(crate) fn node_media_server(manifest_dir: &Path, dir: &Path) -> Result<Serve
     let program = dir.join("node_modules/node-media-server/bin/app.js");
     if !program.is_file() {
         let mut npm = Command::new("npm");
-        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&dir).stdin(Stdio::null());
+        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+            .current_dir(&dir)
+            .stdin(Stdio::null());
         ensure!(npm.status().context("could not start npm")?.success(), "npm ci failed");
     }
     let (rtmp, http) = (free_port()?, free_port()?);

@@ -42,7 +42,12 @@ pub(super) fn run(plan: &Plan) -> Result<Vec<Row>> {
     })?;
     publisher.finish()?;
     Ok(vec![
-        rounds.row("p99", "last frame of a part sent -> part downloaded, p99", "ms", Accept::AtMost(100.0))?,
+        rounds.row(
+            "p99",
+            "last frame of a part sent -> part downloaded, p99",
+            "ms",
+            Accept::AtMost(100.0),
+        )?,
         rounds.row("p50", "the same, p50", "ms", Accept::Anything)?,
         rounds.row("parts", "parts read in a round", "parts", Accept::Anything)?,
     ])

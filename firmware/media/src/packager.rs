@@ -31,8 +31,12 @@ const EVENTS_MAX: usize = 256;
 pub struct PackagerConfig {
     /// The binary `relaybox-media`.
     pub program: PathBuf,
+    /// Where GStreamer keeps what it knows of its plugins; without it every start looks at all of them again.
+    pub registry: Option<PathBuf>,
     /// A child that has not answered for this long is killed.
     pub hang: Duration,
+    /// The same until its first answer: a first start on a small board looks at every plugin.
+    pub start: Duration,
     /// A child without a job is ended after this.
     pub idle: Duration,
 }
@@ -40,7 +44,13 @@ pub struct PackagerConfig {
 impl PackagerConfig {
     #[must_use]
     pub fn new(program: PathBuf) -> Self {
-        Self { program, hang: Duration::from_millis(1_000), idle: Duration::from_secs(30) }
+        Self {
+            program,
+            registry: None,
+            hang: Duration::from_millis(1_000),
+            start: Duration::from_secs(60),
+            idle: Duration::from_secs(30),
+        }
     }
 }
 

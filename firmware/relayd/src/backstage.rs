@@ -234,7 +234,7 @@ const STREAM_METRICS: [Metric; 14] = [
     metric("relaybox_stream_bitrate_bps", "gauge", "Bits of media in the last second.", |f| {
         Some(f.bitrate_bps as f64)
     }),
-    metric("relaybox_stream_parts_total", "counter", "Parts packaged.", |f| Some(f.parts as f64)),
+    metric("relaybox_stream_parts_packaged_total", "counter", "Parts packaged.", |f| Some(f.parts as f64)),
     metric("relaybox_stream_epochs_total", "counter", "Epochs begun.", |f| Some(f.epochs as f64)),
     metric("relaybox_stream_packager_losses_total", "counter", "Epochs lost with the packager.", |f| {
         Some(f.packager_losses as f64)
@@ -273,3 +273,16 @@ const STREAM_METRICS: [Metric; 14] = [
         Some(f.repairs.audio_gaps as f64)
     }),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_documented() {
+        let page = include_str!("../../../docs/metrics.md");
+        for Metric { name, kind, .. } in STREAM_METRICS {
+            assert!(page.contains(&format!("| `{name}` | {kind} |")), "{name}");
+        }
+    }
+}

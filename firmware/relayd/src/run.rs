@@ -1,6 +1,7 @@
 //! `relayd run`: opens the doors, wires the rooms, and waits for a signal.
 
 use std::fs;
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -56,7 +57,8 @@ struct Addresses {
 
 pub(crate) fn run(args: Args) -> Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     let (settings, given) = settings(args)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime")?;
     let result = runtime.block_on(serve(settings, given));
@@ -101,17 +103,20 @@ async fn serve(settings: Settings, given: Vec<(String, String)>) -> Result<()> {
             data_dir.join("pin").display()
         );
     }
-    let store = Store::open(StoreConfig {
-        box_bytes_max: settings.box_bytes_max,
-        limits: settings.window,
-        ..StoreConfig::in_ram(data_dir.join("numbers"))
-    })
-    .context("opening the store")?;
-    let store = Arc::new(store);
+    let numbers = data_dir.join("numbers");
+    let kept = match &settings.cache_dir {
+        None => StoreConfig::in_ram(numbers),
+        Some(directory) => StoreConfig::on_disk(numbers, directory.clone()),
+    };
+    let config = StoreConfig { box_bytes_max: settings.box_bytes_max, limits: settings.window, ..kept };
+    let store = Arc::new(Store::open(config).context("opening the store")?);
     for name in keys.names() {
         store.live(name).with_context(|| format!("stream {name}"))?;
     }
-    let packager = Packager::new(PackagerConfig::new(packager(settings.packager.as_deref())?));
+    let packager = Packager::new(PackagerConfig {
+        registry: Some(data_dir.join("gstreamer-registry.bin")),
+        ..PackagerConfig::new(packager(settings.packager.as_deref())?)
+    });
     let roster = Arc::new(Roster::new(keys, Arc::clone(&store), packager, settings.cutter));
     let doors = Doors::open(&settings).await?;
     let office = Office {
@@ -128,8 +133,11 @@ async fn serve(settings: Settings, given: Vec<(String, String)>) -> Result<()> {
         api_open: settings.api_open,
         metrics_open: settings.metrics_open,
     };
-    let server = Arc::new(serve::Server::new(store, Arc::new(office), policy, serve::Limits::default()));
-    doors.attend(&settings, roster, server).await
+    let limits = serve::Limits::default();
+    let server = Arc::new(serve::Server::new(Arc::clone(&store), Arc::new(office), policy, limits));
+    let ended = doors.attend(&settings, roster, server).await;
+    store.close();
+    ended
 }
 
 fn keys(settings: &Settings, given: Vec<(String, String)>) -> Result<Keys> {

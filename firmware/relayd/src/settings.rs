@@ -60,6 +60,8 @@ pub(crate) struct CacheFragment {
     pub(crate) window_s: Option<u32>,
     /// The longest group of pictures that is served.
     pub(crate) target_duration_s_max: Option<u32>,
+    /// Keep parts here and find them again after a restart, instead of in RAM.
+    pub(crate) directory: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -84,6 +86,8 @@ pub(crate) struct Settings {
     pub(crate) api_open: bool,
     pub(crate) metrics_open: bool,
     pub(crate) box_bytes_max: u64,
+    /// None: in RAM.
+    pub(crate) cache_dir: Option<PathBuf>,
     pub(crate) window: WindowLimits,
     pub(crate) cutter: stream::cutter::Settings,
     pub(crate) packager: Option<PathBuf>,
@@ -159,6 +163,7 @@ impl Settings {
             api_open: http.api_open.unwrap_or(false),
             metrics_open: http.metrics_open.unwrap_or(false),
             box_bytes_max: within("cache.box_mib_max", cache.box_mib_max, 16..=1_048_576, 512)? << 20,
+            cache_dir: cache.directory,
             window: WindowLimits {
                 bytes: within(
                     "cache.stream_mib_max",

@@ -14,7 +14,7 @@
 use alloc::collections::VecDeque;
 
 use crate::timeline::TimedUnit;
-use crate::track::{Codec, Ticks, TrackConfig, TrackKind, Tracks};
+use crate::track::{Ticks, TrackConfig, TrackKind, Tracks};
 
 mod epoch;
 mod pace;
@@ -87,6 +87,8 @@ pub struct Cutter {
     kept: Kept,
     /// An epoch must begin at the next keyframe.
     renew: bool,
+    /// Tracks whose units are coded for another configuration than the running epoch's: they wait for the next one.
+    changed: [bool; 2],
     pace: Pace,
     commands: VecDeque<Command>,
 }
@@ -113,6 +115,7 @@ impl Cutter {
             state: State::Probing,
             kept: Kept::default(),
             renew: false,
+            changed: [false; 2],
             pace: Pace::default(),
             commands: VecDeque::new(),
         }
@@ -120,18 +123,20 @@ impl Cutter {
 
     /// A track's configuration, at its start or changed: holds from the next keyframe.
     pub fn handle_config(&mut self, config: TrackConfig) {
-        let slot = match config.codec.kind() {
+        let kind = config.codec.kind();
+        let track = match kind {
             TrackKind::Video => &mut self.tracks.video,
             TrackKind::Audio => &mut self.tracks.audio,
         };
-        if slot.as_ref() == Some(&config) {
+        if track.as_ref() == Some(&config) {
             return;
         }
-        *slot = Some(config);
-        match self.state {
-            // What was kept was coded for another configuration.
-            State::Probing => self.kept.clear_kind_of(slot.as_ref()),
-            State::Running(_) => self.renew = true,
+        *track = Some(config);
+        // What was kept was coded for another configuration.
+        self.kept.remove(kind, Ticks(i64::MAX));
+        if matches!(self.state, State::Running(_)) {
+            self.renew = true;
+            self.changed[slot(kind)] = true;
         }
     }
 
@@ -220,24 +225,28 @@ impl Cutter {
         let frame_rate_milli = tracks.video.as_ref().map(|_| self.pace.frame_rate_milli());
         let target = Target::of(&tracks, frame_rate_milli, self.settings);
         let units = core::mem::take(&mut self.kept.units);
-        let Some(first) = units.iter().position(|unit| is_entry(unit, tracks.video.is_some())) else {
-            return;
+        let has_video = tracks.video.is_some();
+        let Some(mut first) = units.iter().position(|unit| is_entry(unit, has_video)) else { return };
+        let newest = units.iter().map(|unit| unit.dts).max().unwrap_or_default();
+        let begun = self.commands.len();
+        let epoch = loop {
+            let zero = units[first].dts;
+            self.commands.push_back(Command::Begin(Plan {
+                tracks: tracks.clone(),
+                frame_rate_milli,
+                part_target: target.part,
+                lead: newest - zero,
+            }));
+            let mut epoch = Epoch::new(&tracks, target, zero);
+            let Some(hole) = epoch.handle_units(&units, &mut self.commands) else { break epoch };
+            // What lies behind the last hole is what can be published.
+            self.commands.truncate(begun);
+            first = hole;
         };
-        let zero = units[first].dts;
-        let newest = units.iter().map(|unit| unit.dts).max().unwrap_or(zero);
-        self.commands.push_back(Command::Begin(Plan {
-            tracks: tracks.clone(),
-            frame_rate_milli,
-            part_target: target.part,
-            lead: newest - zero,
-        }));
-        let mut epoch = Epoch::new(&tracks, target, zero);
-        for unit in &units {
-            epoch.handle_unit(unit.clone(), &mut self.commands);
-        }
         self.kept.units = units;
-        self.kept.trim(tracks.video.is_some(), epoch.waits_from());
+        self.kept.trim(has_video, epoch.waits_from());
         self.renew = false;
+        self.changed = [false; 2];
         self.state = State::Running(epoch);
     }
 
@@ -336,12 +345,6 @@ impl Kept {
         if let Some(at) = entry.map(|unit| unit.dts) {
             self.remove(TrackKind::Video, at);
             self.remove(TrackKind::Audio, at - TRACK_LOST);
-        }
-    }
-
-    fn clear_kind_of(&mut self, config: Option<&TrackConfig>) {
-        if let Some(kind) = config.map(|config| Codec::kind(config.codec)) {
-            self.remove(kind, Ticks(i64::MAX));
         }
     }
 

@@ -85,6 +85,8 @@ struct Track {
     placed: Option<Ticks>,
     /// The newest distance between two stamps: what an unbelievable one is replaced by.
     step: Ticks,
+    /// Stamps in a row that were not believed and lie where the other track is.
+    astray: u32,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -170,15 +172,22 @@ impl Timeline {
     /// The time a stamp stands for, or the time in its stead while it is not believed.
     fn believe(&mut self, kind: TrackKind, stamp: Ticks) -> Ticks {
         let time = stamp + self.offset;
+        let other = self.other(kind);
         let track = self.track(kind);
         let Some(last) = track.stamp else {
             return self.first_stamp(kind, stamp);
         };
         let step = time - last;
-        if step <= JUMP_FORWARD && step >= -JUMP_BACKWARD {
-            if step > Ticks::ZERO && step < Ticks::from_secs(1) {
-                track.step = step;
-            }
+        let believed = step <= JUMP_FORWARD && step >= -JUMP_BACKWARD;
+        if believed && step > Ticks::ZERO && step < Ticks::from_secs(1) {
+            track.step = step;
+        }
+        // A track that was away, or astray, comes back to where the other one is: the clock did not jump.
+        let within = if step > Ticks::ZERO { AGREE_WITHIN } else { JUMP_BACKWARD };
+        let beside = !believed && other.is_some_and(|other| (time - other).abs() <= within);
+        track.astray = if beside { track.astray + 1 } else { 0 };
+        if believed || track.astray == AGREEMENT {
+            track.astray = 0;
             track.stamp = Some(time);
             self.suspect = None;
             return time;
@@ -188,12 +197,8 @@ impl Timeline {
 
     /// A track that comes in late must fit the other one, or be the first sign of a jump.
     fn first_stamp(&mut self, kind: TrackKind, stamp: Ticks) -> Ticks {
-        let other = match kind {
-            TrackKind::Video => self.audio.stamp,
-            TrackKind::Audio => self.video.stamp,
-        };
         let time = stamp + self.offset;
-        let Some(other) = other.filter(|other| (time - *other).abs() > JUMP_FORWARD) else {
+        let Some(other) = self.other(kind).filter(|other| (time - *other).abs() > JUMP_FORWARD) else {
             self.track(kind).stamp = Some(time);
             return time;
         };
@@ -202,6 +207,8 @@ impl Timeline {
 
     fn quarantine(&mut self, kind: TrackKind, stamp: Ticks, last: Ticks) -> Ticks {
         self.repairs.quarantined += 1;
+        // A track that was away goes on where the other one is.
+        let last = self.other(kind).filter(|other| *other - last > AGREE_WITHIN).unwrap_or(last);
         let placed = last + self.track(kind).step;
         let suspect = match self.suspect {
             Some(suspect) if (stamp - suspect.stamp).abs() <= AGREE_WITHIN => {
@@ -225,6 +232,14 @@ impl Timeline {
         }
         self.track(kind).stamp = Some(time);
         time
+    }
+
+    /// The newest believed stamp of the other track.
+    fn other(&self, kind: TrackKind) -> Option<Ticks> {
+        match kind {
+            TrackKind::Video => self.audio.stamp,
+            TrackKind::Audio => self.video.stamp,
+        }
     }
 
     fn track(&mut self, kind: TrackKind) -> &mut Track {

@@ -22,6 +22,7 @@ export class Counters {
   #frames: { atMs: number; count: number }[] = [];
   firstFrameMs: number | null = null;
   #openedAt = performance.now();
+  #loadedAt = -Infinity;
   #droppedBefore = 0;
   #decodedBefore = 0;
 
@@ -54,8 +55,14 @@ export class Counters {
 
   loaded(bytes: number, mediaS: number): void {
     const atMs = performance.now();
+    this.#loadedAt = atMs;
     this.#loads.push({ atMs, bytes, mediaS });
     while (this.#loads.length > LOADS_MAX || (this.#loads[0] && this.#loads[0].atMs < atMs - WINDOW_MS)) this.#loads.shift();
+  }
+
+  /** Since something was loaded; infinite before anything was. */
+  get idleMs(): number {
+    return performance.now() - this.#loadedAt;
   }
 
   /** Of the media itself: bytes per second of play time, whatever the speed of the network. */

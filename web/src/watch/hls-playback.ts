@@ -8,8 +8,11 @@ import type { Counters } from "./counters";
 import { Margin, pace } from "./pace";
 import { PlaylistLoader } from "./playlist-loader";
 
-/** Why a playing is over: the playlist ended and was played out, or it broke. */
-export type Outcome = { kind: "played-out" } | { kind: "broken"; reason: string; status: number; retryAfterS: number | null } | { kind: "unsupported" };
+/**
+ * Why a playing is over: the playlist ended and was played out; or it had ended before it was opened, so that there is
+ * only the past to see; or it broke.
+ */
+export type Outcome = { kind: "played-out" } | { kind: "past" } | { kind: "broken"; reason: string; status: number; retryAfterS: number | null } | { kind: "unsupported" };
 
 /** The distance kept in the steady setting. */
 export const STEADY_S = 5;
@@ -62,6 +65,7 @@ export class HlsPlayback {
   readonly over: Promise<Outcome>;
   #finish: (outcome: Outcome) => void = () => {};
   #mends: number[] = [];
+  #wasLive = false;
   #listEnded = false;
   #catchingUp = false;
   #jumpsWanted = 0;
@@ -92,7 +96,9 @@ export class HlsPlayback {
   #listen(): void {
     const { hls } = this;
     hls.on(Events.LEVEL_UPDATED, (_, { details }) => {
-      if (!details.live) this.#listEnded = true;
+      if (!details.live && !this.#wasLive) this.#finish({ kind: "past" });
+      if (details.live) this.#wasLive = true;
+      else this.#listEnded = true;
     });
     hls.on(Events.BUFFER_CODECS, (_, tracks) => {
       const of = [tracks.video, tracks.audio, tracks.audiovideo].filter(Boolean);

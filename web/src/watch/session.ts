@@ -24,6 +24,8 @@ const PROVEN_MS = 3000;
 const BACKOFF_MS = 400;
 /** A stall this long is not waited out: the playing is begun anew. */
 const STUCK_MS = 12_000;
+/** Nor one this long in which nothing at all was loaded, though the box says that the stream is live. */
+const DESERTED_MS = 4000;
 /** The box holds a playlist up to 10 s. */
 const HELD_MS = 15_000;
 
@@ -218,6 +220,10 @@ export class Session {
       case "played-out":
         // Superseded, if the box still says live: the next knock finds the new playlist at once.
         return;
+      case "past":
+        this.#enter(this.#seen ? "ended" : "waiting");
+        await this.#pause(ASK_MS);
+        return;
       case "unsupported":
         this.#enter("unsupported");
         await this.#pause(Infinity);
@@ -280,12 +286,19 @@ export class Session {
     else if (now - this.#movedTo.atMs > STANDSTILL_MS) this.#stall();
   }
 
+  /** On a slow line something still comes: that is waited for longer. */
+  #isStuck(): boolean {
+    const stalledMs = performance.now() - this.#stalledAt;
+    const deserted = this.#status?.state === "live" && this.#counters.idleMs > DESERTED_MS;
+    return stalledMs > (deserted ? DESERTED_MS : STUCK_MS);
+  }
+
   #tick(): void {
     const playback = this.#playback;
     if (!playback) return;
     playback.tick();
     this.#noticeStandstill();
-    if (this.#state === "buffering" && performance.now() - this.#stalledAt > STUCK_MS) playback.giveUp("nothing came");
+    if (this.#state === "buffering" && this.#isStuck()) playback.giveUp("nothing came");
     this.#frameRate = this.#counters.sampleFrameRate();
     if (this.#state === "playing" && playback.catchingUp) this.#enter("catching-up");
     else if (this.#state === "catching-up" && !playback.catchingUp) this.#enter("playing");

@@ -56,9 +56,9 @@ pub(super) async fn run(config: PackagerConfig, mut inbox: mpsc::Receiver<Reques
             }
         }
         // Frames of lost jobs are of no use to the next child; new jobs are asked for again by their streams.
-        let brief = started.elapsed() < STABLE;
-        earliest =
-            Instant::now() + if brief && !matches!(ended, Ended::Idle) { PAUSE } else { Duration::ZERO };
+        let brief = started.elapsed() < STABLE && !matches!(ended, Ended::Idle);
+        earliest = Instant::now() + if brief && was_brief { PAUSE } else { Duration::ZERO };
+        was_brief = brief;
     }
 }
 
@@ -94,7 +94,11 @@ async fn watch(
 }
 
 fn start(config: &PackagerConfig) -> io::Result<(Child, ChildStdin, ChildStdout)> {
-    let mut child = Process::new(&config.program)
+    let mut command = Process::new(&config.program);
+    if let Some(registry) = &config.registry {
+        command.env("GST_REGISTRY", registry);
+    }
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
@@ -119,7 +123,8 @@ async fn feed(
     let mut ping = interval(PING_EVERY);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut busy = Instant::now();
-    if let Err(ended) = write(config, stdin, first).await {
+    let limit = || if heard.load(Ordering::Relaxed) == 0 { config.start } else { config.hang };
+    if let Err(ended) = write(limit(), stdin, first).await {
         return ended;
     }
     loop {
@@ -139,7 +144,7 @@ async fn feed(
                     return Ended::Idle;
                 }
                 let silent = epoch.elapsed().saturating_sub(Duration::from_millis(heard.load(Ordering::Relaxed)));
-                if silent > config.hang {
+                if silent > limit() {
                     return Ended::Hung(silent.as_millis());
                 }
                 match encode(&Command::Ping { nonce: 0 }) {
@@ -148,17 +153,17 @@ async fn feed(
                 }
             }
         };
-        if let Err(ended) = write(config, stdin, &frame).await {
+        if let Err(ended) = write(limit(), stdin, &frame).await {
             return ended;
         }
     }
 }
 
-async fn write(config: &PackagerConfig, stdin: &mut ChildStdin, frame: &[u8]) -> Result<(), Ended> {
-    match timeout(config.hang, stdin.write_all(frame)).await {
+async fn write(limit: Duration, stdin: &mut ChildStdin, frame: &[u8]) -> Result<(), Ended> {
+    match timeout(limit, stdin.write_all(frame)).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(Ended::Exit(error.to_string())),
-        Err(_) => Err(Ended::Hung(config.hang.as_millis())),
+        Err(_) => Err(Ended::Hung(limit.as_millis())),
     }
 }
 

@@ -52,6 +52,7 @@ impl Tags {
     pub(super) fn resume(&mut self, left: Left, now: Instant) {
         let away = now.saturating_duration_since(left.at).as_millis().max(1);
         self.first_ms = left.stamp_ms.wrapping_add(away as u32);
+        self.newest_ms = self.first_ms;
         self.told = left.tracks;
     }
 

@@ -16,10 +16,10 @@ config=$dir/home/.config/obs-studio
 profile=$config/basic/profiles/Relaybox
 mkdir -p "$profile" "$config/basic/scenes"
 
-# A running clock in the corner, a white picture and a beep at the top of each second.
+# A white picture and a beep at the top of each second; grain, so that there is something to code.
 film=$dir/film.mkv
 [ -e "$film" ] || ffmpeg -v error -y -t 60 \
-  -f lavfi -i "testsrc=size=640x360:rate=30,drawbox=t=fill:c=white:enable='lt(mod(t,1),0.06)'" \
+  -f lavfi -i "color=black:s=640x360:r=30,drawbox=t=fill:c=white:enable='lt(mod(t,1),0.06)',noise=alls=6:allf=t" \
   -f lavfi -i "aevalsrc='0.8*sin(2*PI*1000*t)*lt(mod(t,1),0.05)':s=48000" \
   -t 60 -pix_fmt yuv420p -c:v libx264 -preset ultrafast -g 30 -c:a pcm_s16le "$film"
 

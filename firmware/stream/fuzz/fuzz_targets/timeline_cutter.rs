@@ -123,7 +123,7 @@ impl Publisher {
                 self.audio(frame);
             }
             Step::Burst { frames, bytes } => {
-                (0..u32::from(frames) * 16).for_each(|_| self.video(0, false, usize::from(bytes)));
+                (0..u32::from(frames) * 4).for_each(|_| self.video(0, false, usize::from(bytes)));
             }
             Step::Jump(ms) => self.clock_ms += i64::from(ms),
             Step::Pause(ms) => self.clock_ms += i64::from(ms),

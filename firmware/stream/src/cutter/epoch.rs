@@ -174,6 +174,21 @@ impl Epoch {
         alone && self.open.units > 0 && at - self.open.part > self.target.part
     }
 
+    /// All of them, or up to the first one in front of which the epoch ends: its index.
+    pub(super) fn handle_units(
+        &mut self,
+        units: &VecDeque<TimedUnit>,
+        commands: &mut VecDeque<Command>,
+    ) -> Option<usize> {
+        for (index, unit) in units.iter().enumerate() {
+            if self.ends_before(unit) {
+                return Some(index);
+            }
+            self.handle_unit(unit.clone(), commands);
+        }
+        None
+    }
+
     /// Units in front of the epoch's beginning are left out.
     pub(super) fn handle_unit(&mut self, unit: TimedUnit, commands: &mut VecDeque<Command>) {
         let at = unit.dts - self.zero + EPOCH_ORIGIN;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::track::AudioFormat;
+use crate::track::{AudioFormat, Codec};
 
 fn video_config() -> TrackConfig {
     TrackConfig { codec: Codec::H264, record: Bytes::from_static(b"avcc"), audio: None }
@@ -181,7 +181,7 @@ fn short_groups_are_gathered_and_keyframes_inside_do_not_cut() {
 fn audio_alone_is_published_after_a_wait() {
     let units = (0..150).map(|n| audio(n * 1024)).collect();
     let commands = run(&mut cutter(true, true), units);
-    assert!(text(&commands).starts_with("epoch audio part target 17281\n0 +192 S I\n192 +192 I\n"));
+    assert!(text(&commands).starts_with("epoch audio part target 17453\n0 +192 S I\n192 +192 I\n"));
 }
 
 #[test]

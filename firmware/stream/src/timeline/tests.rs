@@ -85,6 +85,44 @@ fn both_tracks_follow_one_jump() {
 }
 
 #[test]
+fn a_track_that_was_away_comes_back_beside_the_other_one() {
+    let mut timeline = timeline(48_000);
+    for n in 0..750u32 {
+        if !(30..300).contains(&n) {
+            video(&mut timeline, n * 33, 0);
+        }
+        audio(&mut timeline, n * 33);
+    }
+    // The pause is nine seconds.
+    let last = video(&mut timeline, 750 * 33, 0);
+    assert_eq!((last.dts.millis(), timeline.repairs().jumps), (750 * 33, 0));
+}
+
+#[test]
+fn a_jump_goes_on_from_the_track_that_is_ahead() {
+    let mut timeline = timeline(48_000);
+    video(&mut timeline, 0, 0);
+    for n in 0..600u32 {
+        audio(&mut timeline, n * 64 / 3);
+    }
+    // Audio was there for 12.8 s; then both come from an encoder that began anew.
+    let times: Vec<i64> = (0..4u32).map(|n| video(&mut timeline, 700_000 + n * 33, 0).dts.millis()).collect();
+    assert_eq!(times[2..], [12_845, 12_878]);
+    assert_eq!(audio(&mut timeline, 700_132).map(|unit| unit.dts.millis()), Some(12_800));
+}
+
+#[test]
+fn a_track_that_goes_back_to_the_other_one_is_followed() {
+    let mut timeline = timeline(48_000);
+    for n in 0..750u32 {
+        let ahead = if (30..60).contains(&n) { 3000 } else { 0 };
+        video(&mut timeline, n * 33 + ahead, 0);
+        audio(&mut timeline, n * 33);
+    }
+    assert_eq!(video(&mut timeline, 750 * 33, 0).pts.millis(), 750 * 33);
+}
+
+#[test]
 fn small_disorder_moves_forward_and_keeps_what_is_shown() {
     let mut timeline = timeline(48_000);
     video(&mut timeline, 100, 0);

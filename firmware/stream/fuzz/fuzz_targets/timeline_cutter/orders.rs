@@ -154,7 +154,7 @@ impl Epoch {
         let leader = if self.plan.tracks.video.is_some() { TrackKind::Video } else { TrackKind::Audio };
         let at = self.ticks(leader, cut.at);
         // Where an epoch begins need not be a whole sample.
-        let sample = Ticks(Ticks::RATE / i64::from(self.rate) + 1);
+        let sample = Ticks(Ticks::RATE / i64::from(self.rate) + 2);
         let audio = |at| self.ticks(TrackKind::Audio, at);
         assert!(self.dts[0].is_none_or(|newest| Ticks(newest) < at), "video is beyond {cut:?}");
         assert!(self.dts[1].is_none_or(|newest| audio(newest) < at + sample), "audio is beyond {cut:?}");
