@@ -44,6 +44,9 @@ struct Cli {
     /// Two short rounds of each, to see that all of it works; no page is written
     #[arg(long)]
     quick: bool,
+    /// Cut windows of measurement down to this many seconds; the page says so
+    #[arg(long, value_parser = clap::value_parser!(u64).range(4..))]
+    window_s_max: Option<u64>,
 }
 
 fn main() -> Result<()> {
@@ -59,11 +62,12 @@ fn main() -> Result<()> {
         manifest_dir: manifest_dir.to_owned(),
         rounds: if cli.quick { QUICK_ROUNDS } else { cli.rounds as usize },
         quick: cli.quick,
+        window_s_max: cli.window_s_max,
     };
     let peers = servers::versions()?;
     let chosen = if cli.only.is_empty() { Item::value_variants() } else { &cli.only };
     for item in chosen {
-        let outcome = Outcome::new(item.run(&plan)?, &plan.relayd, peers.clone());
+        let outcome = Outcome::new(item.run(&plan)?, &plan, peers.clone());
         outcome.keep(*item, &plan.dir)?;
         // Written after each item, so that what was measured outlives what comes after it.
         let page = report::page(Item::value_variants(), &plan.dir);

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::item::Item;
 use crate::machine;
+use crate::plan::Plan;
 use crate::rounds::{Accept, Row, Spread};
 
 const WRITING: &str = "writing to a string can't fail";
@@ -24,14 +25,16 @@ pub(crate) struct Outcome {
     /// When the daemon was built
     built: String,
     commit: String,
+    window_s_max: Option<u64>,
     machine: String,
     peers: String,
 }
 
 impl Outcome {
-    pub(crate) fn new(rows: Vec<Row>, relayd: &Path, peers: String) -> Outcome {
-        let (date, built) = (machine::now(), machine::written(relayd));
-        Outcome { rows, date, built, commit: commit(), machine: machine::described(), peers }
+    pub(crate) fn new(rows: Vec<Row>, plan: &Plan, peers: String) -> Outcome {
+        let (date, built) = (machine::now(), machine::written(&plan.relayd));
+        let window_s_max = plan.window_s_max;
+        Outcome { rows, window_s_max, date, built, commit: commit(), machine: machine::described(), peers }
     }
 
     pub(crate) fn keep(&self, item: Item, dir: &Path) -> Result<()> {
@@ -67,13 +70,15 @@ pub(crate) fn page(items: &[Item], dir: &Path) -> String {
             writeln!(text, "{}", line(*item, row)).expect(WRITING);
         }
     }
-    text.push_str("\n## Circumstances\n\n| item | commit | daemon built | measured | load before | cores busy with other things |\n|---|---|---|---|---|---|\n");
+    text.push_str("\n## Circumstances\n\n| item | commit | daemon built | measured | windows | load before | cores busy with other things |\n|---|---|---|---|---|---|---|\n");
     for (item, outcome) in &outcomes {
         let Some(first) = outcome.rows.first() else { continue };
         let busiest = outcome.rows.iter().map(|row| row.disturbance.others_cores).fold(0.0, f64::max);
         let Outcome { commit, built, date, .. } = outcome;
         let load = first.disturbance.load_before;
-        writeln!(text, "| {} | {commit} | {built} | {date} | {load:.1} | {busiest:.2} |", item.name())
+        let windows = outcome.window_s_max.map_or("whole".to_owned(), |most| format!("{most} s at most"));
+        let name = item.name();
+        writeln!(text, "| {name} | {commit} | {built} | {date} | {windows} | {load:.1} | {busiest:.2} |")
             .expect(WRITING);
     }
     if let Some((_, last)) = outcomes.last() {

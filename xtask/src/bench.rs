@@ -17,6 +17,9 @@ pub(crate) struct Args {
     /// Two short rounds of each item, to see that all of it works; no page is written
     #[arg(long)]
     quick: bool,
+    /// Cut windows of measurement down to this many seconds
+    #[arg(long, value_name = "SECONDS")]
+    window_s_max: Option<u64>,
     /// Install missing Debian packages without a question
     #[arg(long)]
     yes: bool,
@@ -32,6 +35,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     bench.args(["--rounds", &args.rounds.to_string()]);
     for name in &args.only {
         bench.args(["--only", name]);
+    }
+    if let Some(seconds) = args.window_s_max {
+        bench.args(["--window-s-max", &seconds.to_string()]);
     }
     if args.quick {
         bench.arg("--quick");

@@ -20,7 +20,7 @@ use stream::cutter::{Command, Cut, Cutter, EPOCH_ORIGIN, PartPlan, Placed, Plan}
 use stream::timeline::Timeline;
 use stream::{CutPart, EpochId, EpochRecord, TrackKind};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use crate::publish::Slot;
 use crate::status::unix_ms;
@@ -34,6 +34,8 @@ use tags::Tags;
 const DRAIN: Duration = Duration::from_secs(2);
 /// A stream whose publisher is gone is ended for its viewers after this; until then it may come back.
 const LINGER: Duration = Duration::from_secs(30);
+/// How often what was counted is written down.
+const SECOND: Duration = Duration::from_secs(1);
 /// A publication whose epochs are lost this often within [`LOSS_WINDOW`] is sent away: its media breaks the packager.
 const LOSSES_MAX: usize = 5;
 const LOSS_WINDOW: Duration = Duration::from_secs(20);
@@ -163,7 +165,8 @@ impl Pipeline {
         inbox: &mut mpsc::Receiver<Vec<Event>>,
         waiting: &AtomicUsize,
     ) -> Result<(), PipelineError> {
-        let mut tick = interval(Duration::from_secs(1));
+        // The first second is a whole one.
+        let mut tick = interval_at(Instant::now() + SECOND, SECOND);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {

@@ -163,7 +163,9 @@ impl Cutter {
                 }
                 let has_video = epoch.has_video();
                 self.kept.push(unit.clone());
-                epoch.handle_unit(unit, &mut self.commands);
+                if !self.changed[slot(unit.kind)] {
+                    epoch.handle_unit(unit, &mut self.commands);
+                }
                 if opens {
                     let waiting = epoch.waits_from();
                     self.kept.trim(has_video, waiting);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command as Process};
 use tokio::sync::mpsc;
@@ -167,7 +167,7 @@ async fn write(limit: Duration, stdin: &mut ChildStdin, frame: &[u8]) -> Result<
     }
 }
 
-fn encode(command: &Command) -> Option<bytes::Bytes> {
+fn encode(command: &Command) -> Option<Bytes> {
     let mut frame = BytesMut::new();
     put_header(&mut frame, command, 0).ok()?;
     Some(frame.freeze())
@@ -185,7 +185,7 @@ async fn read(mut stdout: ChildStdout, shared: Arc<Shared>, heard: Arc<AtomicU64
         loop {
             match take_frame(&mut buffer) {
                 Ok(None) => break,
-                Ok(Some((output, payload))) => deliver(&shared, output, payload),
+                Ok(Some((output, payload))) => deliver(&shared, output, &payload),
                 Err(error) => {
                     let error: &dyn std::error::Error = &error;
                     tracing::warn!(error, "the packager talks nonsense");
@@ -197,7 +197,9 @@ async fn read(mut stdout: ChildStdout, shared: Arc<Shared>, heard: Arc<AtomicU64
     }
 }
 
-fn deliver(shared: &Shared, output: Output, bytes: bytes::Bytes) {
+/// Media that is kept gets memory of its own: as a slice of the read buffer it would hold all of that.
+fn deliver(shared: &Shared, output: Output, payload: &[u8]) {
+    let bytes = Bytes::copy_from_slice(payload);
     match output {
         Output::Init { job, width, height } => shared.tell(job, JobEvent::Init { bytes, width, height }),
         Output::Fragment { job } => shared.tell(job, JobEvent::Fragment(bytes)),

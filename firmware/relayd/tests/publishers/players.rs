@@ -3,14 +3,16 @@
 use std::process::Command;
 
 use crate::ffmpeg::{H264_AAC, Publishing};
-use crate::laboratory::Laboratory;
-use crate::verdict::playlist;
+use crate::laboratory::{Laboratory, until};
+use crate::verdict::{playlist, read};
 
 fn stage() -> (Laboratory, Publishing) {
     let lab = Laboratory::start("");
     let publishing =
         Publishing::start("ffmpeg".as_ref(), H264_AAC, &format!("rtmp://{}/live/secret", lab.rtmp));
-    playlist(&lab);
+    let name = playlist(&lab).name;
+    // Players that keep three segments ahead have something to begin with.
+    until("four segments are listed", || (read(&lab, &name).segments.len() >= 4).then_some(()));
     (lab, publishing)
 }
 
@@ -84,7 +86,7 @@ fn gstreamer_plays_hls() {
         lab.http
     );
     let output = Command::new("timeout")
-        .args(["-s", "INT", "15", "gst-launch-1.0"])
+        .args(["-s", "INT", "20", "gst-launch-1.0"])
         .args(pipeline.split_whitespace())
         .output()
         .unwrap();

@@ -115,6 +115,8 @@ struct Open {
     opens_segment: bool,
     /// Units in the part, of the track that decides cuts; none before the epoch's first one.
     units: u32,
+    /// Where the newest of them ends; of video, where it begins.
+    until: Ticks,
 }
 
 /// A decided cut.
@@ -142,6 +144,7 @@ impl Epoch {
                 independent: true,
                 opens_segment: true,
                 units: 0,
+                until: EPOCH_ORIGIN,
             },
         }
     }
@@ -253,6 +256,7 @@ impl Epoch {
     /// The cut in front of a unit at `at`, if there is one; the unit's end must not lie beyond its part's.
     fn decide(&mut self, at: Ticks, until: Ticks, keyframe: bool) -> Option<Close> {
         self.open.units += 1;
+        self.open.until = until;
         if self.open.units == 1 {
             self.open.part = at;
             self.open.segment = at;
@@ -271,6 +275,7 @@ impl Epoch {
             independent: keyframe,
             opens_segment: segment,
             units: 1,
+            until,
         };
         Some(Close { segment, part })
     }
@@ -324,6 +329,7 @@ impl Epoch {
             }
         }
         if self.open.units > 0 {
+            let end = if self.has_video { end } else { self.open.until };
             let end = end.min(self.open.part + self.target.part);
             commands.push_back(Command::Part(self.close(end.max(self.open.part + Ticks(1)), true)));
         }
@@ -336,7 +342,8 @@ impl Epoch {
         let handed = self.video.front().map(|(placed, _)| Ticks(placed.dts));
         let first_cut = self.video.iter().find_map(|(_, cut)| cut.as_ref()).map(|cut| cut.part);
         let open = first_cut.unwrap_or_else(|| self.close(self.open.part + self.target.part, true));
-        let end = handed.unwrap_or(open.start + open.duration);
+        let shown = self.last_dts.map_or(open.start, |last| last + self.target.frame);
+        let end = handed.unwrap_or(shown.min(open.start + open.duration));
         if end > open.start {
             let duration = end - open.start;
             commands.push_back(Command::Part(PartPlan { duration, last: true, ..open }));

@@ -10,6 +10,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::track::{AudioFormat, Codec};
 
+mod hostile;
+
 fn video_config() -> TrackConfig {
     TrackConfig { codec: Codec::H264, record: Bytes::from_static(b"avcc"), audio: None }
 }
