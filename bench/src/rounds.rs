@@ -54,9 +54,9 @@ pub(crate) fn run(name: &str, wanted: usize, mut one: impl FnMut() -> Result<Rou
         let is_late = round.late_ms > LATE_MS_MAX;
         eprintln!("{name} {number}: {}", said(&round));
         if is_late {
-            late.push(round)
+            late.push(round);
         } else {
-            counted.push(round)
+            counted.push(round);
         }
         if counted.len() == wanted {
             break;

@@ -3,6 +3,8 @@
 //! What a machine may not have is asked for by name: the newer ffmpeg in RELAYBOX_FFMPEG (a test without it says so
 //! and passes); OBS, VLC and GStreamer's players are behind `--ignored`. docs/clients.md has what was seen.
 
+#![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
+
 mod encrypted;
 mod enhanced;
 mod ffmpeg;

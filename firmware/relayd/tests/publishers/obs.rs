@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
-use crate::laboratory::{Laboratory, until};
+use crate::laboratory::Laboratory;
 use crate::studio::Studio;
 use crate::verdict::{check_media, playlist, read};
 
@@ -27,6 +28,17 @@ impl Obs {
         Self { script, dir }
     }
 
+    /// Waits as long as OBS runs: it takes half a minute to begin on a busy machine.
+    fn until<T>(&mut self, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+        loop {
+            if let Some(found) = condition() {
+                return found;
+            }
+            assert!(self.script.try_wait().unwrap().is_none(), "OBS ended before {what}: {}", self.log());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     fn log(&self) -> String {
         fs::read_to_string(self.dir.join("obs.out")).unwrap_or_default()
     }
@@ -42,20 +54,13 @@ impl Obs {
 /// Publishes with the keyframe interval until there are the segments; gives the advice on it.
 fn publish(keyframe_s: u32, segments: usize, target_duration_s: u32) -> Vec<String> {
     let lab = Laboratory::start("");
-    let obs = Obs::start(&lab, "/live", "secret", keyframe_s, 75);
-    let name = until("OBS publishes", || {
+    let mut obs = Obs::start(&lab, "/live", "secret", keyframe_s, 90);
+    let name = obs.until("it publishes", || {
         (lab.get("/live/index.json").text().contains("\"live\"")).then(|| playlist(&lab).name)
     });
-    let playlist = loop {
-        let playlist = read(&lab, &name);
-        if playlist.segments.len() >= segments {
-            break playlist;
-        }
-        assert!(!playlist.ended, "{}", obs.log());
-        // The box answers when it has the segment, not before.
-        let next = playlist.first_msn + playlist.segments.len() as u64;
-        lab.fetch(&format!("/live/demo/{name}?_HLS_msn={next}"));
-    };
+    let playlist = obs.until("the segments are listed", || {
+        Some(read(&lab, &name)).filter(|playlist| playlist.segments.len() >= segments)
+    });
     assert_eq!(playlist.target_duration_s, target_duration_s);
     // No look at flash and beep: OBS rendering in software sends them up to 0.1 s apart.
     check_media(&lab, &playlist);
@@ -85,9 +90,8 @@ fn obs_with_a_keyframe_each_two_seconds_needs_no_advice() {
 /// OBS is told once, says so, and does not come again, though it may reconnect 25 times, a second apart.
 fn check_refused(path: &str, key: &str, reason: &str) {
     let lab = Laboratory::start("");
-    let obs = Obs::start(&lab, path, key, 2, 30);
+    let obs = Obs::start(&lab, path, key, 2, 40);
     let studio = Studio::enter(&lab);
-    until("OBS was turned away", || (!studio.refusals().is_empty()).then_some(()));
     let log = obs.finish();
     assert!(log.contains(reason), "{log}");
     assert_eq!(studio.refusals(), [reason]);

@@ -78,7 +78,9 @@ cat >"$config/basic/scenes/Relaybox.json" <<END
 END
 
 export HOME=$dir/home XDG_CONFIG_HOME=$dir/home/.config LIBGL_ALWAYS_SOFTWARE=1 QT_QPA_PLATFORM=xcb
-# `timeout` asks OBS to end after the seconds, which is not a failure.
+# OBS asks whether it may stop streaming, and nobody answers: so it is ended (137) a moment after it was asked to (124).
+ended=0
 xvfb-run -a -s "-screen 0 1024x768x24 +extension GLX" dbus-run-session -- \
-  timeout -s INT -k 10 "$seconds" obs --startstreaming --multi --minimize-to-tray --disable-updater \
-  >"$dir/obs.out" 2>&1 || [ $? -eq 124 ]
+  timeout -s INT -k 3 "$seconds" obs --startstreaming --multi --minimize-to-tray --disable-updater \
+  >"$dir/obs.out" 2>&1 || ended=$?
+case $ended in 0 | 124 | 137) ;; *) exit "$ended" ;; esac

@@ -157,7 +157,7 @@ impl Publisher {
         let (mut frame, mut samples) = (0, 0);
         let (length, rate) =
             self.format.map_or((1024, 48_000), |format| (format.frame_samples, format.sample_rate));
-        while frame * frame_ms < ms && self.sent.len() < UNITS_MAX {
+        while frame * frame_ms < ms {
             self.clock_ms = start + frame * frame_ms;
             if has_video {
                 self.video(0, frame as u32 % (group + 1) == 0, 100);
@@ -252,7 +252,9 @@ fuzz_target!(|input: Input| {
         which.into_iter().for_each(|which| publisher.config(config(which)));
     }
     for step in input.steps.iter().take(STEPS_MAX) {
-        publisher.step(step);
+        if publisher.sent.len() < UNITS_MAX {
+            publisher.step(step);
+        }
     }
     if input.heal {
         publisher.heal();
