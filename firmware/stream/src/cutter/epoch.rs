@@ -312,7 +312,13 @@ impl Epoch {
         if let Some(Close { segment, part }) = cut {
             let audio_at = self.audio.front().map(|(placed, _)| placed.dts);
             commands.push_back(Command::Cut(Cut { segment, at: placed.dts, audio_at }));
+            commands.push_back(Command::Put(placed));
+            // The muxer finishes the part only when each track has a unit behind the cut.
+            if let Some((behind, _)) = self.audio.pop_front() {
+                commands.push_back(Command::Put(behind));
+            }
             commands.push_back(Command::Part(part));
+            return;
         }
         commands.push_back(Command::Put(placed));
     }
