@@ -289,3 +289,13 @@ fn a_bad_job_fails_alone() {
     packager.send(&Command::Ping { nonce: 9 }, &[]);
     assert_eq!(packager.receive().0, Output::Pong { nonce: 9 });
 }
+
+/// What the filter refuses is a test beside it; this one says that the child has it.
+#[test]
+fn the_child_is_confined() {
+    let mut packager = Packager::start();
+    packager.send(&Command::Ping { nonce: 1 }, &[]);
+    assert_eq!(packager.receive().0, Output::Pong { nonce: 1 });
+    let status = std::fs::read_to_string(format!("/proc/{}/status", packager.child.id())).unwrap();
+    assert!(status.lines().any(|line| line == "Seccomp:\t2"), "{status}");
+}
