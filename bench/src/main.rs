@@ -47,12 +47,16 @@ struct Cli {
     /// Cut windows of measurement down to this many seconds; the page says so
     #[arg(long, value_parser = clap::value_parser!(u64).range(4..))]
     window_s_max: Option<u64>,
+    /// Of the item ingest, only the case with so many streams, for a look with a profiler; no page is written
+    #[arg(long)]
+    streams: Option<usize>,
 }
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
     let manifest_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let dir = cli.dir.join(if cli.quick { "quick" } else { "full" });
+    let partial = cli.quick || cli.streams.is_some();
+    let dir = cli.dir.join(if partial { "quick" } else { "full" });
     std::fs::create_dir_all(&dir).with_context(|| format!("could not make {}", dir.display()))?;
     let relayd = cli.relayd.canonicalize().with_context(|| format!("no {}", cli.relayd.display()))?;
     ensure!(!cfg!(debug_assertions) || cli.quick, "a bench that is not optimized only has a quick look");
@@ -63,6 +67,7 @@ fn main() -> Result<()> {
         rounds: if cli.quick { QUICK_ROUNDS } else { cli.rounds as usize },
         quick: cli.quick,
         window_s_max: cli.window_s_max,
+        streams: cli.streams,
     };
     let peers = servers::versions()?;
     let chosen = if cli.only.is_empty() { Item::value_variants() } else { &cli.only };
@@ -71,7 +76,7 @@ fn main() -> Result<()> {
         outcome.keep(*item, &plan.dir)?;
         // Written after each item, so that what was measured outlives what comes after it.
         let page = report::page(Item::value_variants(), &plan.dir);
-        if cli.quick {
+        if partial {
             println!("{page}");
         } else {
             let path = manifest_dir.join("RESULTS.md");

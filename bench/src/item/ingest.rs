@@ -42,7 +42,7 @@ struct Measured {
 pub(super) fn run(plan: &Plan) -> Result<Vec<Row>> {
     let source = Arc::new(source::source(KBPS, &plan.dir)?);
     let mut rows = Vec::new();
-    for case in &CASES {
+    for case in CASES.iter().filter(|case| plan.streams.is_none_or(|only| case.streams == only)) {
         let streams = case.streams;
         let name = format!("ingest {streams}");
         let rounds = rounds::run(&name, plan.rounds, || {
