@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -59,6 +60,12 @@ pub trait Publication: Send {
     /// Takes what one read from the socket brought, in order; leaves `events` empty. A refusal is told to the
     /// publisher and ends the publication.
     fn accept(&mut self, events: &mut Vec<Event>) -> Result<(), Refusal>;
+
+    /// None if every unit is wanted as soon as it is there. Otherwise reads are put off, to the next multiple of this
+    /// on the listener's clock: what came together is read together, with one wake-up for all publications.
+    fn stride(&self) -> Option<Duration> {
+        None
+    }
 
     /// Called exactly once, last.
     fn closed(&mut self, why: CloseReason);

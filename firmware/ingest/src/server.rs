@@ -16,12 +16,14 @@ use tracing::{Instrument, debug, error, info_span, warn};
 
 use self::connection::Connection;
 use self::gate::Gate;
+use self::socket::{Socket, Stride};
 use crate::{Desk, Limits};
 
 mod attempts;
 mod connection;
 mod gate;
 mod publishing;
+mod socket;
 
 /// Pause after a failed accept, which means that the machine is out of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -71,7 +73,9 @@ async fn run(socket: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>, gate
     if let Err(error) = socket.set_nodelay(true) {
         debug!(%error, "TCP_NODELAY can't be set");
     }
-    let connection = Connection::new(id, peer, tls.is_some(), Arc::clone(&gate));
+    let stride = Stride::default();
+    let socket = Socket::new(socket, Arc::clone(&gate), stride.clone());
+    let connection = Connection::new(id, peer, tls.is_some(), Arc::clone(&gate), stride);
     let Some(tls) = tls else { return connection.run(socket).await };
     match timeout(Duration::from_millis(gate.limits.preamble_ms), tls.accept(socket)).await {
         Ok(Ok(socket)) => Box::pin(connection.run(socket)).await,

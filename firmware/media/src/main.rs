@@ -5,22 +5,19 @@
 
 mod child {
     pub(crate) mod confine;
+    pub(crate) mod gate;
     pub(crate) mod job;
     pub(crate) mod outlet;
     pub(crate) mod timing;
 }
 
 use std::collections::BTreeMap;
-use std::io::Read;
 
 use anyhow::{Context, Result, bail};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use child::job::Job;
 use child::outlet::Outlet;
-use media::message::{Command, JobId, Output, take_frame};
-
-/// Bytes asked of the pipe in one read.
-const READ_BYTES: usize = 256 << 10;
+use media::message::{Command, JobId, Output, read_frame};
 
 /// Jobs open at once: streams of a box plus those that are being replaced.
 const JOBS_MAX: usize = 256;
@@ -36,25 +33,16 @@ fn main() -> Result<()> {
     if let Err(error) = confined {
         eprintln!("relaybox-media: not confined: {error:#}");
     }
-    serve(&Outlet::stdout())
+    serve(&Outlet::stdout()?)
 }
 
 fn serve(outlet: &Outlet) -> Result<()> {
     let mut jobs: BTreeMap<JobId, Job> = BTreeMap::new();
     let mut input = std::io::stdin().lock();
-    let mut buffer = BytesMut::new();
-    loop {
-        while let Some((command, payload)) = take_frame::<Command>(&mut buffer)? {
-            obey(command, payload, &mut jobs, outlet)?;
-        }
-        let filled = buffer.len();
-        buffer.resize(filled + READ_BYTES, 0);
-        let count = input.read(&mut buffer[filled..]).context("reading commands")?;
-        buffer.truncate(filled + count);
-        if count == 0 {
-            return Ok(());
-        }
+    while let Some((command, payload)) = read_frame::<Command>(&mut input).context("reading commands")? {
+        obey(command, payload, &mut jobs, outlet)?;
     }
+    Ok(())
 }
 
 /// A job that fails is reported and dropped; only a parent that breaks the protocol ends the child.

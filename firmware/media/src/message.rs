@@ -9,6 +9,8 @@
 //! Both sides refuse a frame that is longer than [`FRAME_BYTES_MAX`] before they allocate for it, and treat any
 //! frame that does not parse as the end of the other side: there is no resynchronization.
 
+use std::io::{self, Read};
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use stream::Codec;
@@ -141,6 +143,8 @@ pub enum MessageError {
     Truncated,
     #[error("header does not parse")]
     Header(#[source] postcard::Error),
+    #[error("the other side can't be read")]
+    Input(#[source] io::Error),
 }
 
 /// Appends one frame's prefix and header; the caller writes `payload_bytes` of payload after it.
@@ -178,7 +182,35 @@ pub fn take_frame<T: for<'de> Deserialize<'de>>(
         return Ok(None);
     }
     buffer.advance(4);
-    let mut frame = buffer.split_to(length).freeze();
+    parse(buffer.split_to(length).freeze()).map(Some)
+}
+
+/// Waits for the next whole frame; none when the other side has closed between two frames.
+///
+/// # Errors
+/// As [`take_frame`]; and the input can't be read, or ends within a frame.
+pub fn read_frame<T: for<'de> Deserialize<'de>>(
+    input: &mut impl Read,
+) -> Result<Option<(T, Bytes)>, MessageError> {
+    let mut prefix = Vec::with_capacity(4);
+    match input.take(4).read_to_end(&mut prefix).map_err(MessageError::Input)? {
+        0 => return Ok(None),
+        4 => {}
+        _ => return Err(MessageError::Truncated),
+    }
+    let length = prefix.as_slice().get_u32_le() as usize;
+    if length > FRAME_BYTES_MAX {
+        return Err(MessageError::TooLong(length));
+    }
+    let mut frame = Vec::with_capacity(length);
+    if input.take(length as u64).read_to_end(&mut frame).map_err(MessageError::Input)? < length {
+        return Err(MessageError::Truncated);
+    }
+    parse(frame.into()).map(Some)
+}
+
+/// What stands behind the length.
+fn parse<T: for<'de> Deserialize<'de>>(mut frame: Bytes) -> Result<(T, Bytes), MessageError> {
     if frame.len() < 2 {
         return Err(MessageError::Truncated);
     }
@@ -188,7 +220,7 @@ pub fn take_frame<T: for<'de> Deserialize<'de>>(
     }
     let header = frame.split_to(header_length);
     let header = postcard::from_bytes(&header).map_err(MessageError::Header)?;
-    Ok(Some((header, frame)))
+    Ok((header, frame))
 }
 
 #[cfg(test)]
@@ -209,7 +241,11 @@ mod tests {
         for cut in 0..whole.len() {
             let mut part = BytesMut::from(&whole[..cut]);
             assert!(take_frame::<Command>(&mut part).unwrap().is_none(), "{cut}");
+            let read = read_frame::<Command>(&mut &whole[..cut]);
+            assert!(if cut == 0 { matches!(read, Ok(None)) } else { read.is_err() }, "{cut}");
         }
+        let (read, payload) = read_frame::<Command>(&mut &whole[..]).unwrap().unwrap();
+        assert_eq!((&read, &payload[..]), (&command, &b"abc"[..]));
         let mut whole = whole;
         let (read, payload) = take_frame::<Command>(&mut whole).unwrap().unwrap();
         assert_eq!((read, &payload[..]), (command, &b"abc"[..]));
@@ -219,10 +255,13 @@ mod tests {
     #[test]
     fn hostile_frames_are_refused_before_they_are_buffered() {
         let mut long = BytesMut::from(&u32::MAX.to_le_bytes()[..]);
+        assert!(matches!(read_frame::<Command>(&mut &long[..]), Err(MessageError::TooLong(_))));
         assert!(matches!(take_frame::<Command>(&mut long), Err(MessageError::TooLong(_))));
         let mut lying = BytesMut::from(&[2, 0, 0, 0, 9, 0][..]);
+        assert!(matches!(read_frame::<Command>(&mut &lying[..]), Err(MessageError::Truncated)));
         assert!(matches!(take_frame::<Command>(&mut lying), Err(MessageError::Truncated)));
         let mut garbage = BytesMut::from(&[4, 0, 0, 0, 2, 0, 0xff, 0xff][..]);
+        assert!(matches!(read_frame::<Command>(&mut &garbage[..]), Err(MessageError::Header(_))));
         assert!(matches!(take_frame::<Command>(&mut garbage), Err(MessageError::Header(_))));
     }
 }

@@ -6,6 +6,7 @@ mod advice;
 mod announce;
 mod backstage;
 mod health;
+mod intake;
 mod lint;
 mod pipeline;
 mod probe;

@@ -34,6 +34,8 @@ use tags::Tags;
 const DRAIN: Duration = Duration::from_secs(2);
 /// A stream whose publisher is gone is ended for its viewers after this; until then it may come back.
 const LINGER: Duration = Duration::from_secs(30);
+/// Parts wait for each other while nobody watches, until they last this long together.
+const UNWATCHED_MS: i64 = 900;
 /// How often what was counted is written down.
 const SECOND: Duration = Duration::from_secs(1);
 /// A publication whose epochs are lost this often within [`LOSS_WINDOW`] is sent away: its media breaks the packager.
@@ -71,6 +73,8 @@ struct Epoch {
 struct Batch {
     items: Vec<Item>,
     payload: Vec<Bytes>,
+    /// How long the parts that end in it last.
+    parts_ms: i64,
 }
 
 /// What is counted for a second.
@@ -177,6 +181,9 @@ impl Pipeline {
                         self.handle(event).await?;
                     }
                     self.tags.flush(&self.live);
+                    if self.batch.parts_ms > 0 && self.live.is_watched() {
+                        self.send().await?;
+                    }
                 }
                 event = next_event(&mut self.jobs) => self.handle_job(event).await?,
                 _ = tick.tick() => {
@@ -220,7 +227,10 @@ impl Pipeline {
                     if let Some(epoch) = self.jobs.back_mut() {
                         epoch.parts.push_back(part);
                     }
-                    self.send().await?;
+                    self.batch.parts_ms += part.duration.millis();
+                    if part.last || self.is_in_demand() {
+                        self.send().await?;
+                    }
                 }
                 Command::Finish => {
                     self.send().await?;
@@ -244,9 +254,15 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Units go to the packager a part at a time, which saves wake-ups.
+    /// A stream that nobody watches is packaged some parts at a time; its first playlist is not kept waiting.
+    fn is_in_demand(&self) -> bool {
+        let begun = self.jobs.back().is_some_and(|epoch| epoch.begun);
+        !begun || self.batch.parts_ms >= UNWATCHED_MS || self.live.is_watched()
+    }
+
+    /// Units go to the packager a part at a time at least, which saves wake-ups.
     async fn send(&mut self) -> Result<(), PipelineError> {
-        let Batch { items, payload } = std::mem::take(&mut self.batch);
+        let Batch { items, payload, .. } = std::mem::take(&mut self.batch);
         match self.jobs.back() {
             Some(epoch) if !items.is_empty() => Ok(epoch.job.batch(items, &payload).await?),
             _ => Ok(()),

@@ -9,11 +9,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ingest::{CloseReason, ConnectRequest, Desk, Event, Publication, PublishRequest, Refusal, Revocation};
 use media::Packager;
 use serve::RefusalView;
-use store::{Store, StreamName};
+use store::{Live, Store, StreamName};
 use tokio::sync::{mpsc, watch};
 
 use crate::pipeline::{self, Pipeline};
@@ -24,6 +25,8 @@ use crate::status::{Status, unix_ms};
 const BATCHES_MAX: usize = 512;
 /// Bytes in them: several seconds of the highest bitrate.
 const WAITING_BYTES_MAX: usize = 32 << 20;
+/// A stream that nobody watches is taken this much at a time: half a part. The first viewer ends it.
+const UNWATCHED_STRIDE: Duration = Duration::from_millis(100);
 /// Refusals that the streamer's page shows.
 const REFUSALS_MAX: usize = 50;
 /// What OBS has as the last part of "Server".
@@ -137,9 +140,10 @@ impl Desk for Roster {
         tracing::debug!(stream.id = %name, peer = %request.peer, "its address");
         let (batches, inbox) = mpsc::channel(BATCHES_MAX);
         let waiting = Arc::new(AtomicUsize::new(0));
-        let pipeline = Pipeline::new(live, Arc::clone(&slot), self.packager.clone(), self.cutter);
+        let pipeline =
+            Pipeline::new(Arc::clone(&live), Arc::clone(&slot), self.packager.clone(), self.cutter);
         tokio::spawn(pipeline::run(pipeline, inbox, Arc::clone(&waiting), revoke));
-        Ok(Box::new(Feed { name, batches: Some(batches), waiting, revocation }))
+        Ok(Box::new(Feed { live, batches: Some(batches), waiting, revocation }))
     }
 
     fn refused(&self, peer: SocketAddr, reason: &Refusal) {
@@ -169,7 +173,7 @@ impl Desk for Roster {
 /// A publication's end on the connection's side.
 #[derive(Debug)]
 struct Feed {
-    name: StreamName,
+    live: Arc<Live>,
     batches: Option<mpsc::Sender<Vec<Event>>>,
     waiting: Arc<AtomicUsize>,
     revocation: Revocation,
@@ -189,10 +193,14 @@ impl Publication for Feed {
         batches.try_send(std::mem::take(events)).map_err(|_| slow())
     }
 
+    fn stride(&self) -> Option<Duration> {
+        (!self.live.is_watched()).then_some(UNWATCHED_STRIDE)
+    }
+
     fn closed(&mut self, why: CloseReason) {
         // The pipeline ends when its inbox does.
         self.batches = None;
-        tracing::info!(stream.id = %self.name, reason = ?why, "the publisher is gone");
+        tracing::info!(stream.id = %self.live.name(), reason = ?why, "the publisher is gone");
     }
 
     fn revoked(&self) -> Revocation {

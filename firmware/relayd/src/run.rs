@@ -17,6 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::announce::{Service, announce};
 use crate::backstage::Office;
+use crate::intake::Intake;
 use crate::publish::Roster;
 use crate::secrets::{Keys, pin, replace};
 use crate::settings::{Fragment, HttpFragment, IngestFragment, Settings};
@@ -113,12 +114,17 @@ async fn serve(settings: Settings, given: Vec<(String, String)>) -> Result<()> {
     for name in keys.names() {
         store.live(name).with_context(|| format!("stream {name}"))?;
     }
-    let packager = Packager::new(PackagerConfig {
+    let config = PackagerConfig {
         registry: Some(data_dir.join("gstreamer-registry.bin")),
         ..PackagerConfig::new(packager(settings.packager.as_deref())?)
-    });
+    };
+    let intake = Intake::start()?;
+    let packager = {
+        let _there = intake.handle().enter();
+        Packager::new(config)
+    };
     let roster = Arc::new(Roster::new(keys, Arc::clone(&store), packager, settings.cutter));
-    let doors = Doors::open(&settings).await?;
+    let doors = Doors::open(&settings, &intake).await?;
     let office = Office {
         name: settings.name.clone(),
         roster: Arc::clone(&roster),
@@ -135,7 +141,8 @@ async fn serve(settings: Settings, given: Vec<(String, String)>) -> Result<()> {
     };
     let limits = serve::Limits::default();
     let server = Arc::new(serve::Server::new(Arc::clone(&store), Arc::new(office), policy, limits));
-    let ended = doors.attend(&settings, roster, server).await;
+    let ended = doors.attend(&settings, roster, server, &intake).await;
+    drop(intake);
     store.close();
     ended
 }
@@ -184,10 +191,11 @@ struct Doors {
 }
 
 impl Doors {
-    async fn open(settings: &Settings) -> Result<Self> {
-        let (rtmp, rtmp_at) = listen("rtmp", settings.rtmp).await?;
+    async fn open(settings: &Settings, intake: &Intake) -> Result<Self> {
+        let publishers = intake.handle();
+        let (rtmp, rtmp_at) = publishers.spawn(listen("rtmp", settings.rtmp)).await??;
         let (http, http_at) = listen("http", settings.http).await?;
-        let rtmps = listen_if("rtmps", settings.rtmps).await?;
+        let rtmps = publishers.spawn(listen_if("rtmps", settings.rtmps)).await??;
         let https = listen_if("https", settings.https).await?;
         let addresses = Addresses {
             rtmp: rtmp_at,
@@ -206,6 +214,7 @@ impl Doors {
         settings: &Settings,
         roster: Arc<Roster>,
         server: Arc<serve::Server>,
+        intake: &Intake,
     ) -> Result<()> {
         let mut tasks = tokio::task::JoinSet::new();
         let services = [
@@ -219,18 +228,15 @@ impl Doors {
         if self.rtmps.is_some() || self.https.is_some() {
             let acceptors = tls::acceptors(settings)?;
             if let Some(listener) = self.rtmps {
-                tasks.spawn(ingest::serve(
-                    listener,
-                    Some(acceptors.rtmp),
-                    Arc::clone(&roster) as _,
-                    settings.ingest,
-                ));
+                let desk = Arc::clone(&roster) as _;
+                let serving = ingest::serve(listener, Some(acceptors.rtmp), desk, settings.ingest);
+                tasks.spawn_on(serving, intake.handle());
             }
             if let Some(listener) = self.https {
                 tasks.spawn(serve::serve_https(listener, acceptors.http, Arc::clone(&server)));
             }
         }
-        tasks.spawn(ingest::serve(self.rtmp, None, roster, settings.ingest));
+        tasks.spawn_on(ingest::serve(self.rtmp, None, roster, settings.ingest), intake.handle());
         tasks.spawn(serve::serve_http(self.http, server));
         let mut terminate = signal(SignalKind::terminate()).context("signals")?;
         tokio::select! {
@@ -244,7 +250,7 @@ impl Doors {
     }
 }
 
-async fn listen(what: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+async fn listen(what: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!("opening {address} for {what}: is another program using it? Choose with --{what}")
     })?;
@@ -253,7 +259,10 @@ async fn listen(what: &str, address: SocketAddr) -> Result<(TcpListener, SocketA
     Ok((listener, at))
 }
 
-async fn listen_if(what: &str, address: Option<SocketAddr>) -> Result<Option<(TcpListener, SocketAddr)>> {
+async fn listen_if(
+    what: &'static str,
+    address: Option<SocketAddr>,
+) -> Result<Option<(TcpListener, SocketAddr)>> {
     match address {
         Some(address) => listen(what, address).await.map(Some),
         None => Ok(None),

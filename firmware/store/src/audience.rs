@@ -3,7 +3,7 @@
 //! It keeps a hash per client and nothing that names one, and refuses to grow: past its bound the count saturates.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -14,30 +14,47 @@ const CLIENTS_MAX: usize = 4096;
 
 #[derive(Debug, Default)]
 pub(crate) struct Audience {
-    seen: Mutex<HashMap<u64, Instant>>,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    clients: HashMap<u64, Instant>,
+    newest: Option<Instant>,
 }
 
 impl Audience {
     pub(crate) fn seen(&self, client: u64) {
         let now = Instant::now();
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = seen.get_mut(&client) {
+        let mut seen = self.lock();
+        seen.newest = Some(now);
+        let clients = &mut seen.clients;
+        if let Some(at) = clients.get_mut(&client) {
             *at = now;
             return;
         }
-        if seen.len() >= CLIENTS_MAX {
-            seen.retain(|_, at| now.duration_since(*at) < WINDOW);
+        if clients.len() >= CLIENTS_MAX {
+            clients.retain(|_, at| now.duration_since(*at) < WINDOW);
         }
-        if seen.len() < CLIENTS_MAX {
-            seen.insert(client, now);
+        if clients.len() < CLIENTS_MAX {
+            clients.insert(client, now);
         }
     }
 
     pub(crate) fn count(&self) -> usize {
         let now = Instant::now();
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.retain(|_, at| now.duration_since(*at) < WINDOW);
-        seen.len()
+        let mut seen = self.lock();
+        seen.clients.retain(|_, at| now.duration_since(*at) < WINDOW);
+        seen.clients.len()
+    }
+
+    /// Without counting them.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().newest.is_none_or(|at| at.elapsed() >= WINDOW)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -48,14 +65,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn clients_count_once_and_for_ten_seconds() {
         let audience = Audience::default();
+        assert!(audience.is_empty());
         audience.seen(1);
         audience.seen(2);
+        assert!(!audience.is_empty());
         audience.seen(1);
         assert_eq!(audience.count(), 2);
         tokio::time::advance(Duration::from_secs(6)).await;
         audience.seen(2);
         tokio::time::advance(Duration::from_secs(6)).await;
         assert_eq!(audience.count(), 1);
+        assert!(!audience.is_empty());
+        tokio::time::advance(Duration::from_secs(4)).await;
+        assert!(audience.is_empty());
     }
 
     #[tokio::test(start_paused = true)]

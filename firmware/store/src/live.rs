@@ -275,6 +275,11 @@ impl Live {
         self.audience.count() + self.flv.readers()
     }
 
+    /// False if no viewer is there, nor was one lately; cheaper than [`Self::viewers`].
+    pub fn is_watched(&self) -> bool {
+        self.flv.readers() > 0 || !self.audience.is_empty()
+    }
+
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats {

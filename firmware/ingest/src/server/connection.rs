@@ -10,6 +10,7 @@ use tracing::{debug, info};
 
 use super::gate::Gate;
 use super::publishing::Publishing;
+use super::socket::Stride;
 use crate::flv::Demux;
 use crate::session::{Session, SessionError, SessionEvent};
 use crate::{CloseReason, ConnectRequest, Event, PublishRequest, Refusal};
@@ -29,6 +30,7 @@ pub(super) struct Connection {
     app: String,
     publishing: Option<Publishing>,
     events: Vec<Event>,
+    stride: Stride,
 }
 
 /// What woke the connection.
@@ -39,7 +41,7 @@ enum Wake {
 }
 
 impl Connection {
-    pub(super) fn new(id: u64, peer: SocketAddr, tls: bool, gate: Arc<Gate>) -> Self {
+    pub(super) fn new(id: u64, peer: SocketAddr, tls: bool, gate: Arc<Gate>, stride: Stride) -> Self {
         Self {
             id,
             peer,
@@ -50,6 +52,7 @@ impl Connection {
             app: String::new(),
             publishing: None,
             events: Vec::new(),
+            stride,
         }
     }
 
@@ -72,7 +75,11 @@ impl Connection {
         loop {
             let handled = match self.wake(socket, buffer, timer.as_mut()).await {
                 Wake::Read(Ok(0)) => Err(CloseReason::Disconnected),
-                Wake::Read(Ok(bytes)) => self.handle_read(&buffer[..bytes]),
+                Wake::Read(Ok(bytes)) => {
+                    let handled = self.handle_read(&buffer[..bytes]);
+                    self.stride.set(self.publishing.as_ref().and_then(Publishing::stride));
+                    handled
+                }
                 Wake::Read(Err(error)) => {
                     debug!(%error, "read failed");
                     Err(CloseReason::Disconnected)

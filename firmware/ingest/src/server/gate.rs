@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use stream::Millis;
 use tokio::time::Instant;
@@ -43,7 +44,13 @@ impl Gate {
     }
 
     pub(super) fn instant(&self, at: Millis) -> Instant {
-        self.opened + std::time::Duration::from_millis(at.0)
+        self.opened + Duration::from_millis(at.0)
+    }
+
+    /// The next multiple of a stride on the clock of all sessions.
+    pub(super) fn next(&self, stride: Duration) -> Instant {
+        let past = self.opened.elapsed().as_nanos() % stride.as_nanos().max(1);
+        Instant::now() + stride.saturating_sub(Duration::from_nanos_u128(past))
     }
 
     pub(super) fn admit(&self, request: ConnectRequest<'_>) -> Result<(), Refusal> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::gate::Gate;
 use crate::{CloseReason, Event, Publication, Refusal, Revocation};
@@ -35,6 +36,11 @@ impl Publishing {
 
     pub(super) fn accept(&mut self, events: &mut Vec<Event>) -> Result<(), Refusal> {
         self.publication.accept(events)
+    }
+
+    /// How long to put off the next read.
+    pub(super) fn stride(&self) -> Option<Duration> {
+        self.publication.stride()
     }
 
     pub(super) fn close(&mut self, why: CloseReason) {

@@ -9,7 +9,8 @@
 //! that stage depends on how far the other track is. So the event goes between two marks: empty gap buffers, which
 //! the muxer counts as units and leaves out of the media. Whichever of them the cut falls on, no unit changes sides.
 //!
-//! Units are pushed from the thread that reads the commands; only the muxer has a thread of its own.
+//! Units are pushed from the thread that reads the commands; only the muxer has a thread of its own, which sleeps
+//! between a part and the next: see [`super::gate`].
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -20,6 +21,7 @@ use bytes::Bytes;
 use gst::prelude::*;
 use media::message::{AudioTrack, Item, JobId, Output, Sample, VideoTrack, WireCodec};
 
+use super::gate::Gate;
 use super::outlet::Outlet;
 use super::timing::{self, Timed, Truth};
 
@@ -33,6 +35,7 @@ pub(crate) struct Job {
     pipeline: gst::Pipeline,
     video: Option<Lane>,
     audio: Option<Lane>,
+    gate: Arc<Gate>,
 }
 
 /// The units of a track that are in the muxer, in decoding order.
@@ -92,24 +95,30 @@ impl Job {
         let tracks = tracks.into_iter().filter_map(|(lane, truth)| Some((lane.as_ref()?, truth)));
         let tracks =
             tracks.zip(1..).map(|((lane, truth), id)| Track { id, truth, inside: Arc::clone(&lane.inside) });
-        deliver(id, &mux, &sink, outlet.clone(), tracks.collect());
+        let gate = Arc::new(Gate::default());
+        deliver(id, &mux, &sink, outlet.clone(), tracks.collect(), Arc::clone(&gate));
         report_errors(id, &pipeline, outlet)?;
         pipeline.set_state(gst::State::Playing).context("starting the pipeline")?;
-        let job = Self { pipeline, video, audio };
+        let job = Self { pipeline, video, audio, gate };
         job.lanes().try_for_each(Lane::start)?;
         Ok(job)
     }
 
     pub(crate) fn batch(&mut self, items: &[Item], mut payload: Bytes) -> Result<()> {
+        let mut cuts = 0;
         for item in items {
             ensure!(payload.len() >= item.payload_bytes(), "payload is shorter than the items say");
             let data = payload.split_to(item.payload_bytes());
             match *item {
                 Item::Video(sample) => lane(self.video.as_ref())?.push(sample, data)?,
                 Item::Audio(sample) => lane(self.audio.as_ref())?.push(sample, data)?,
-                Item::Cut { segment, at, audio_at } => self.cut(segment, at, audio_at)?,
+                Item::Cut { segment, at, audio_at } => {
+                    self.cut(segment, at, audio_at)?;
+                    cuts += 1;
+                }
             }
         }
+        self.gate.ask(cuts);
         Ok(())
     }
 
@@ -130,6 +139,7 @@ impl Job {
     }
 
     pub(crate) fn finish(&mut self) -> Result<()> {
+        self.gate.open();
         for lane in self.lanes() {
             ensure!(lane.source.push_event(gst::event::Eos::new()), "a track refused its end");
         }
@@ -146,6 +156,7 @@ impl Drop for Job {
         if let Some(bus) = self.pipeline.bus() {
             bus.unset_sync_handler();
         }
+        self.gate.open();
         // A pipeline that does not stop is left to the watchdog of the parent.
         let _ = self.pipeline.set_state(gst::State::Null);
     }
@@ -306,7 +317,14 @@ fn drop_tags(pad: &gst::Pad) {
 }
 
 /// Hands each buffer list of the muxer to the parent: the first one opens with the initialization section.
-fn deliver(id: JobId, mux: &gst::Element, sink: &gst_app::AppSink, outlet: Outlet, tracks: Vec<Track>) {
+fn deliver(
+    id: JobId,
+    mux: &gst::Element,
+    sink: &gst_app::AppSink,
+    outlet: Outlet,
+    tracks: Vec<Track>,
+    gate: Arc<Gate>,
+) {
     let mux = mux.downgrade();
     let eos = outlet.clone();
     let failed = move |error: &anyhow::Error| eprintln!("relaybox-media: job {id}: {error:#}");
@@ -320,6 +338,7 @@ fn deliver(id: JobId, mux: &gst::Element, sink: &gst_app::AppSink, outlet: Outle
                     failed(&error);
                     gst::FlowError::Error
                 })?;
+                gate.pass();
                 Ok(gst::FlowSuccess::Ok)
             })
             .eos(move |_| {

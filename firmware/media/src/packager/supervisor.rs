@@ -1,6 +1,7 @@
 //! The task that owns the child process.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,17 +11,19 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command as Process};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{JobEvent, PackagerConfig, Request, Shared};
 use crate::message::{Command, Output, put_header, take_frame};
 
-/// How often the child is asked for a sign of life.
+/// A child that has been silent for so long after it was sent something is asked for a sign of life.
 const PING_EVERY: Duration = Duration::from_millis(250);
 /// When two children in a row die sooner than this after their start, the next one waits for a pause.
 const STABLE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(500);
 const READ_BYTES: usize = 256 << 10;
+/// What an unprivileged process may ask for by default: pipe(7), `pipe-max-size`.
+const PIPE_BYTES: usize = 1 << 20;
 
 /// Why a child is no longer there.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +110,10 @@ fn start(config: &PackagerConfig) -> io::Result<(Child, ChildStdin, ChildStdout)
     let closed = || io::Error::other("the child has no pipes");
     let stdin = child.stdin.take().ok_or_else(closed)?;
     let stdout = child.stdout.take().ok_or_else(closed)?;
+    // A part of usual size fits as a whole, which saves wake-ups on both sides. If not: smaller pipes do too.
+    for pipe in [stdin.as_fd(), stdout.as_fd()] {
+        let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
+    }
     Ok((child, stdin, stdout))
 }
 
@@ -120,14 +127,21 @@ async fn feed(
     epoch: Instant,
     first: &[u8],
 ) -> Ended {
-    let mut ping = interval(PING_EVERY);
-    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut busy = Instant::now();
     let limit = || if heard.load(Ordering::Relaxed) == 0 { config.start } else { config.hang };
     if let Err(ended) = write(limit(), stdin, first).await {
         return ended;
     }
+    let heard_at = || epoch + Duration::from_millis(heard.load(Ordering::Relaxed));
+    let mut busy = Instant::now();
+    // What the child was sent since it last said anything, and when it was last asked for a sign of life.
+    let mut asked = Some(busy);
+    let mut pinged = busy;
     loop {
+        asked = asked.filter(|at| heard_at() <= *at);
+        let due = match asked {
+            Some(at) => at.max(pinged) + PING_EVERY,
+            None => busy + config.idle,
+        };
         let frame = tokio::select! {
             request = inbox.recv() => match request {
                 None => return Ended::Unused,
@@ -137,15 +151,17 @@ async fn feed(
                     None => continue,
                 },
             },
-            _ = ping.tick() => {
-                if !shared.jobs().is_empty() {
-                    busy = Instant::now();
-                } else if busy.elapsed() > config.idle {
-                    return Ended::Idle;
-                }
-                let silent = epoch.elapsed().saturating_sub(Duration::from_millis(heard.load(Ordering::Relaxed)));
-                if silent > limit() {
-                    return Ended::Hung(silent.as_millis());
+            () = sleep_until(due) => {
+                let now = Instant::now();
+                match asked {
+                    Some(at) if heard_at() > at => continue,
+                    Some(at) if now - at > limit() => return Ended::Hung((now - at).as_millis()),
+                    Some(_) => pinged = now,
+                    None if shared.jobs().is_empty() => return Ended::Idle,
+                    None => {
+                        busy = now;
+                        continue;
+                    }
                 }
                 match encode(&Command::Ping { nonce: 0 }) {
                     Some(frame) => frame,
@@ -153,6 +169,8 @@ async fn feed(
                 }
             }
         };
+        busy = Instant::now();
+        asked = asked.or(Some(busy));
         if let Err(ended) = write(limit(), stdin, &frame).await {
             return ended;
         }

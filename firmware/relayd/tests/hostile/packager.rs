@@ -1,7 +1,7 @@
 //! The packaging child dies or hangs in the middle of a stream: one epoch is lost, nothing else.
 
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::laboratory::{Laboratory, until};
 use crate::programme::{Coding, Publisher, Tag, code};
@@ -11,7 +11,7 @@ use crate::verdict::{check_media, check_sync, playlist};
 const NEW_EPOCH_S: f64 = 4.0;
 
 /// Streams in real time, strikes the child after four seconds, and has what came before and after judged.
-fn struck(signal: &str) {
+fn struck(signals: &[&str]) {
     let tags = code(Coding { seconds: 12, ..Coding::default() });
     let lab = Laboratory::start("");
     let mut publisher = Publisher::at_speed(lab.rtmp, "secret", 1);
@@ -19,8 +19,11 @@ fn struck(signal: &str) {
     publisher.send(&tags[..split(4_300)]);
     let before = playlist(&lab);
     let child = lab.packager();
-    assert!(Command::new("kill").args([signal, &child.to_string()]).status().unwrap().success());
     let struck = Instant::now();
+    for signal in signals {
+        assert!(Command::new("kill").args([*signal, &child.to_string()]).status().unwrap().success());
+        std::thread::sleep(Duration::from_millis(100));
+    }
     let rest: Vec<Tag> = tags[split(4_300)..].to_vec();
     let sending = std::thread::spawn(move || {
         publisher.send(&rest);
@@ -49,10 +52,11 @@ fn struck(signal: &str) {
 
 #[test]
 fn a_crash_costs_one_epoch() {
-    struck("-SEGV");
+    // The first one only takes away the handler that watches for overflown stacks, which waits for the fault to repeat.
+    struck(&["-SEGV", "-SEGV"]);
 }
 
 #[test]
 fn a_hang_costs_one_epoch() {
-    struck("-STOP");
+    struck(&["-STOP"]);
 }
