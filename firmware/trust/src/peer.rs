@@ -146,8 +146,13 @@ impl Peer {
     }
 }
 
-/// Whether the membership is this box's, inside of the mesh, and counts.
-pub(crate) fn judge(
+/// Whether the membership, once it is known that the coordinator said so, is this box's, inside of the mesh, and
+/// counts at `now`.
+///
+/// # Errors
+/// [`PeerError::OtherBox`], [`PeerError::OtherInvite`], [`PeerError::AddressOutside`], [`PeerError::Lapsed`] or
+/// [`PeerError::Early`].
+pub fn judge(
     membership: &Membership,
     identity: &Identity,
     now: UnixSeconds,
