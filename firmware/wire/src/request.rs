@@ -115,18 +115,21 @@ impl ReplayGuard {
         Self { mesh, started, seen: BTreeMap::new() }
     }
 
-    /// Which box asks. Nothing is remembered of a request whose signature does not hold.
+    /// Takes a request of the box `known`, which the caller found by [`Signed::claims`]: a member, or the box of a
+    /// chain that was verified for its enrolment. A key of anybody's making has no place in this memory.
     ///
     /// # Errors
-    /// [`RequestError`]; cheap checks come before the signature, and the memory is touched last.
+    /// [`RequestError`]; cheap checks come before the signature, and the memory is touched last: nothing is
+    /// remembered of a request whose signature does not hold.
     pub fn admit(
         &mut self,
         signed: &Signed<BoxRequest>,
         incoming: &Incoming<'_>,
+        known: &BoxKey,
         now: UnixSeconds,
-    ) -> Result<BoxKey, RequestError> {
+    ) -> Result<(), RequestError> {
         let BoxRequest { method, ref target, ref body, time, nonce, key, .. } = *signed.claims();
-        if method != incoming.method || target.as_str() != incoming.target {
+        if key != *known || method != incoming.method || target.as_str() != incoming.target {
             return Err(RequestError::OtherRequest);
         }
         if time.since(now).max(now.since(time)) > Self::CLOCKS_APART_MAX {
@@ -151,7 +154,7 @@ impl ReplayGuard {
             return Err(RequestError::TooMany);
         }
         seen.insert((time, nonce));
-        Ok(key)
+        Ok(())
     }
 
     /// Forgets what is too old to be taken again: of all boxes when there is no more room for another one.

@@ -33,13 +33,13 @@ fn a_request_is_taken_once() {
     let signed = sign(&mesh, request(&mesh, NOW, 1));
     let header = signed.to_string();
     let signed: Signed<BoxRequest> = header.parse().unwrap();
-    assert_eq!(guard.admit(&signed, &INCOMING, NOW), Ok(mesh.join(1).key()));
-    assert_eq!(guard.admit(&signed, &INCOMING, NOW), Err(RequestError::Replayed));
-    assert_eq!(guard.admit(&signed, &INCOMING, secs(60)), Err(RequestError::Replayed));
+    assert_eq!(guard.admit(&signed, &INCOMING, &mesh.join(1).key(), NOW), Ok(()));
+    assert_eq!(guard.admit(&signed, &INCOMING, &mesh.join(1).key(), NOW), Err(RequestError::Replayed));
+    assert_eq!(guard.admit(&signed, &INCOMING, &mesh.join(1).key(), secs(60)), Err(RequestError::Replayed));
     let off = RequestError::ClockOff { ours: secs(61), theirs: NOW };
-    assert_eq!(guard.admit(&signed, &INCOMING, secs(61)), Err(off));
+    assert_eq!(guard.admit(&signed, &INCOMING, &mesh.join(1).key(), secs(61)), Err(off));
     let another = sign(&mesh, request(&mesh, NOW, 2));
-    assert_eq!(guard.admit(&another, &INCOMING, secs(60)), Ok(mesh.join(1).key()));
+    assert_eq!(guard.admit(&another, &INCOMING, &mesh.join(1).key(), secs(60)), Ok(()));
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn a_request_counts_for_itself_alone() {
     let mut check = |bend: &dyn Fn(&mut BoxRequest), incoming: &Incoming<'_>, expected| {
         let mut claims = request(&mesh, NOW, 1);
         bend(&mut claims);
-        assert_eq!(guard.admit(&sign(&mesh, claims), incoming, NOW), Err(expected));
+        assert_eq!(guard.admit(&sign(&mesh, claims), incoming, &mesh.join(1).key(), NOW), Err(expected));
     };
     let other = RequestError::OtherRequest;
     check(&|_| (), &Incoming { method: Method::Delete, ..INCOMING }, other);
@@ -60,11 +60,16 @@ fn a_request_counts_for_itself_alone() {
     check(&|claims| claims.time = secs(-61), &INCOMING, off(secs(-61)));
     check(&|claims| claims.time = secs(-11), &INCOMING, RequestError::BeforeStart);
     let forged = RequestError::Signature(VerifyError::Forged);
-    check(&|claims| claims.key = mesh.join(2).key(), &INCOMING, forged);
+    check(&|claims| claims.key = mesh.join(2).key(), &INCOMING, other);
     let foreign = RequestError::Signature(VerifyError::Foreign { mesh: Mesh::new(2).id() });
     check(&|claims| claims.mesh = Mesh::new(2).id(), &INCOMING, foreign);
+    let by_two = Signed::sign(request(&mesh, NOW, 1), &mesh.join(2).secret).unwrap();
+    assert_eq!(guard.admit(&by_two, &INCOMING, &mesh.join(1).key(), NOW), Err(forged));
     // Nothing of all this was remembered.
-    assert_eq!(guard.admit(&sign(&mesh, request(&mesh, NOW, 1)), &INCOMING, NOW), Ok(mesh.join(1).key()));
+    assert_eq!(
+        guard.admit(&sign(&mesh, request(&mesh, NOW, 1)), &INCOMING, &mesh.join(1).key(), NOW),
+        Ok(())
+    );
 }
 
 #[test]
@@ -72,12 +77,16 @@ fn a_box_that_asks_too_much_waits_until_its_requests_are_old() {
     let mesh = Mesh::new(1);
     let mut guard = ReplayGuard::new(mesh.id(), secs(-1000));
     for nonce in 0..=255 {
-        assert!(guard.admit(&sign(&mesh, request(&mesh, NOW, nonce)), &INCOMING, NOW).is_ok());
+        assert!(
+            guard
+                .admit(&sign(&mesh, request(&mesh, NOW, nonce)), &INCOMING, &mesh.join(1).key(), NOW)
+                .is_ok()
+        );
     }
     let more = sign(&mesh, request(&mesh, secs(1), 0));
-    assert_eq!(guard.admit(&more, &INCOMING, secs(60)), Err(RequestError::TooMany));
-    assert_eq!(guard.admit(&more, &INCOMING, secs(61)), Ok(mesh.join(1).key()));
-    assert_eq!(guard.admit(&more, &INCOMING, secs(61)), Err(RequestError::Replayed));
+    assert_eq!(guard.admit(&more, &INCOMING, &mesh.join(1).key(), secs(60)), Err(RequestError::TooMany));
+    assert_eq!(guard.admit(&more, &INCOMING, &mesh.join(1).key(), secs(61)), Ok(()));
+    assert_eq!(guard.admit(&more, &INCOMING, &mesh.join(1).key(), secs(61)), Err(RequestError::Replayed));
 }
 
 #[test]
@@ -101,7 +110,7 @@ proptest! {
         for (time, nonce, pause) in sent {
             now += pause / 6;
             let signed = sign(&mesh, request(&mesh, secs(time), nonce));
-            if guard.admit(&signed, &INCOMING, secs(now)).is_ok() {
+            if guard.admit(&signed, &INCOMING, &mesh.join(1).key(), secs(now)).is_ok() {
                 prop_assert!(!taken.contains(&(time, nonce)));
                 taken.push((time, nonce));
             }
