@@ -79,3 +79,24 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for Items<T, MAX> 
         Ok(List(items))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::vec;
+
+    use super::*;
+
+    type Three = List<u8, 3>;
+
+    #[test]
+    fn a_list_has_its_bound() {
+        assert_eq!(Three::try_from(vec![1, 2, 3]).unwrap()[..], [1, 2, 3]);
+        assert_eq!(Three::try_from(vec![1, 2, 3, 4]), Err(TooMany { max: 3 }));
+        assert!(serde_json::from_str::<Three>("[1,2,3]").is_ok());
+        assert!(serde_json::from_str::<Three>("[1,2,3,4]").is_err());
+        assert!(postcard::from_bytes::<Three>(&[3, 1, 2, 3]).is_ok());
+        assert!(postcard::from_bytes::<Three>(&[4, 1, 2, 3, 4]).is_err());
+        // A length of 2^28 alone reserves nothing.
+        assert!(postcard::from_bytes::<Three>(&[0x80, 0x80, 0x80, 0x80, 0x01]).is_err());
+    }
+}

@@ -178,6 +178,9 @@ mod tests {
                 prop_assert_ne!(&ip.octets()[8..15], &[0xff; 7][..]);
             }
             prop_assert_ne!(here.of_box(&key, attempt), here.nth(n));
+            // Neither 0 nor above fdff:ffff:ffff:ff7f, whatever the hash is.
+            let octets = Ipv6Addr::from(here.of_box(&key, attempt)).octets();
+            prop_assert!(octets[15] & 1 == 1 && octets[8] & 0x80 == 0);
         }
 
         #[test]

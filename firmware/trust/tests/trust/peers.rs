@@ -168,10 +168,17 @@ fn one_box_does_not_come_in_twice() {
     assert_eq!(saved, [same.chain]);
 }
 
+/// Whoever of the three was there before, and however their keys are ordered.
 #[test]
 fn addresses_and_keys_belong_to_one_box() {
+    for seeds in [[1, 2, 3], [2, 3, 1], [3, 1, 2]] {
+        the_first_one_keeps_what_others_claim(seeds);
+    }
+}
+
+fn the_first_one_keeps_what_others_claim(seeds: [u8; 3]) {
     let mesh = Mesh::new(1);
-    let (one, two, three, judge) = (mesh.join(1), mesh.join(2), mesh.join(3), Judge::of(&mesh));
+    let ([one, two, three], judge) = (seeds.map(|seed| mesh.join(seed)), Judge::of(&mesh));
     let address = MeshPrefix::of(&mesh.id()).of_box(&one.key(), 0);
     let mut takes_address = mesh.entry(&two);
     let membership = Membership { address, ..mesh.membership(&two).claims().clone() };
