@@ -99,7 +99,8 @@ pub struct Answer<'a> {
 impl Clock {
     /// A slower answer says too little: 10 s.
     pub const ROUND_TRIP_MAX: Duration = Duration::from_secs(10);
-    /// A clock that is off by no more is left alone, so that it never goes back: 2 s.
+    /// A clock that is off by no more is left alone, so that it never goes back: 2 s. One that runs ahead by more
+    /// gets [`ClockError::Back`], and may be slowed down by its shell.
     pub const APART_MAX: Duration = Duration::from_secs(2);
 
     /// At the start: the floor is when this software was built, or the last time that was saved.
@@ -138,7 +139,8 @@ impl Clock {
         if answer.round_trip > Self::ROUND_TRIP_MAX {
             return Err(ClockError::TooSlow(answer.round_trip));
         }
-        if time.now < self.floor {
+        // What a set clock shows raises the floor, and it may be ahead by as much as is left alone.
+        if time.now.plus(Self::APART_MAX) < self.floor {
             return Err(ClockError::BelowFloor { floor: self.floor, answer: time.now });
         }
         // The answer was true at some moment of the round trip.
