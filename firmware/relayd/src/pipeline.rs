@@ -32,6 +32,8 @@ use tags::Tags;
 
 /// How long the last parts of a publication are waited for.
 const DRAIN: Duration = Duration::from_secs(2);
+/// The same while the packager has not answered at all: its first start on a small board looks at every plugin.
+const DRAIN_FIRST: Duration = Duration::from_secs(20);
 /// A stream whose publisher is gone is ended for its viewers after this; until then it may come back.
 const LINGER: Duration = Duration::from_secs(30);
 /// Parts wait for each other while nobody watches, until they last this long together.
@@ -328,6 +330,8 @@ impl Pipeline {
     async fn drain(&mut self) {
         self.cutter.handle_end();
         self.tags.flush(&self.live);
+        let starting = self.jobs.front().is_some_and(|epoch| !epoch.begun);
+        let limit = if starting { DRAIN_FIRST } else { DRAIN };
         let rest = async {
             self.obey().await?;
             while !self.jobs.is_empty() {
@@ -338,7 +342,7 @@ impl Pipeline {
             }
             Ok::<(), PipelineError>(())
         };
-        match timeout(DRAIN, rest).await {
+        match timeout(limit, rest).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 let error: &dyn std::error::Error = &error;
