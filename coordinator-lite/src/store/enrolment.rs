@@ -14,6 +14,9 @@ use super::{Database, Durability, StoreError, invites, sql, time};
 /// Addresses that are tried for one box: the tenth is never reached before the universe ends.
 const ATTEMPTS_MAX: u32 = 10;
 
+/// More boxes are not let into one mesh: as many as may ask within two minutes ([`wire::ReplayGuard`]).
+const BOXES_MAX: i64 = wire::ReplayGuard::BOXES_MAX as i64;
+
 /// A box that was verified and wants to come in.
 #[derive(Clone, Debug)]
 pub(crate) struct Enrolment {
@@ -161,6 +164,11 @@ fn insert(
     membership: &Signed<Membership>,
 ) -> Result<(), Refused> {
     let (identity, now) = (&asked.identity, asked.now);
+    let boxes: i64 =
+        transaction.query_row("SELECT count(*) FROM box", [], |row| row.get(0)).map_err(StoreError::from)?;
+    if boxes >= BOXES_MAX {
+        return Err(Refused::NoAddress);
+    }
     let name = identity.name();
     let taken: i64 = transaction
         .query_row("SELECT count(*) FROM box WHERE name = ?1", [name.as_str()], |row| row.get(0))

@@ -103,7 +103,7 @@ fn a_bad_invite_is_told_before_anybody_is_asked() {
 }
 
 #[test]
-fn an_expired_invite_is_refused_by_the_box_and_by_the_coordinator() {
+fn a_clock_that_is_ahead_expires_no_invite() {
     let house = House::running("expired");
     let invite = house.invite("ana", &["--expires", "1m"]);
     // A board that believes it is next week is put right by the signed time.

@@ -8,6 +8,7 @@ mod breaking;
 mod client;
 mod described;
 mod enrolling;
+mod forging;
 mod house;
 mod operating;
 mod revoking;
