@@ -176,6 +176,47 @@ fn uptime_is_what_lies_between_heartbeats() {
 }
 
 #[test]
+fn a_streams_name_is_the_first_boxes_until_it_is_left_for_a_month() {
+    let scratch = Scratch::new("streams");
+    let mut database = open(&scratch);
+    let (ana, bob) = (enrolment(1, "ana", &invite(1, "ana", 1)), enrolment(2, "bob", &invite(2, "bob", 1)));
+    database.enrol(&ana, sign).unwrap();
+    database.enrol(&bob, sign).unwrap();
+    let mut beat = |of: &Enrolment, names: &[&str], day: u32| {
+        let key = *of.identity.key();
+        let report = |name: &&str| wire::heartbeat::StreamReport {
+            name: name.parse().unwrap(),
+            owner: key,
+            live_since: NOW,
+            bitrate_bps: 1,
+            viewers: 0,
+        };
+        let streams: Vec<_> = names.iter().map(report).collect();
+        let heartbeat = wire::Heartbeat {
+            version: "1".parse().unwrap(),
+            board: "test".parse().unwrap(),
+            uptime_s: 1,
+            boot: 1,
+            load_milli: 0,
+            temperature_milli_c: None,
+            map_epoch: None,
+            revocations: Revocations::new().digest(),
+            endpoints: List::new(),
+            paths: List::new(),
+            streams: streams.try_into().unwrap(),
+        };
+        database.heartbeat(&key, &heartbeat, 2, NOW.plus(DAY * day)).unwrap().notices
+    };
+    assert_eq!(beat(&ana, &["live"], 0), []);
+    assert_eq!(beat(&bob, &["live"], 1), [wire::Code::StreamTaken]);
+    assert_eq!(beat(&ana, &["live", "two"], 2), []);
+    assert_eq!(beat(&ana, &["three"], 2), [wire::Code::Forbidden], "two are allowed");
+    assert_eq!(beat(&bob, &["live"], 32), [wire::Code::StreamTaken]);
+    assert_eq!(beat(&bob, &["live"], 33), []);
+    assert_eq!(beat(&ana, &["live"], 33), [wire::Code::StreamTaken]);
+}
+
+#[test]
 fn every_schema_is_brought_up_to_date_with_a_copy_beside() {
     for from in 1..=SCHEMA_LATEST {
         let scratch = Scratch::new("migration");
