@@ -7,7 +7,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const MODULES = join(dirname(fileURLToPath(import.meta.url)), "../node_modules");
-const SCRIPTS = { "/shaka.js": "shaka-player/dist/shaka-player.compiled.js", "/mpegts.js": "mpegts.js/dist/mpegts.js" };
+const SCRIPTS = { "/hls.js": "hls.js/dist/hls.js", "/shaka.js": "shaka-player/dist/shaka-player.compiled.js", "/mpegts.js": "mpegts.js/dist/mpegts.js" };
 const PAGE = `<!doctype html><meta charset="utf-8"><title>bench</title><link rel="icon" href="data:,"><video muted playsinline width="640" height="360"></video>`;
 
 export async function startBench() {

@@ -70,6 +70,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     print!("{}", table(&outcomes));
     if let Some(totals) = totals {
         println!("{totals}");
+        // Cargo's own words close what this says.
+        totals.said().iter().for_each(|line| println!("{line}"));
     }
     failure.map_or(Ok(()), Err)
 }

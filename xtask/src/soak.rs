@@ -193,7 +193,7 @@ impl Soak {
             return Ok(());
         }
         let Some(growth) = growth else { bail!("too few samples of memory") };
-        println!("soak: the last quarter's PSS against the first's: {:+.1} %", growth * 100.0);
+        println!("soak: the last quarter's RSS against the first's: {:+.1} %", growth * 100.0);
         ensure!(
             growth <= GROWTH_MAX,
             "memory grew by {:.1} %, more than {:.0} %",
@@ -251,12 +251,13 @@ fn parse_size(rollup: &str) -> Option<Size> {
     Some(Size { rss_kb: field("Rss:")?, pss_kb: field("Pss:")? })
 }
 
-/// How much higher the mean of the last quarter is than that of the first, behind the warm-up.
+/// How much higher the mean of the last quarter is than that of the first, behind the warm-up. By resident memory, since
+/// the proportional one moves when other processes come and go that run the same binaries.
 fn growth(samples: &[Memory]) -> Option<f64> {
     let steady: Vec<f64> = samples
         .iter()
         .filter(|sample| sample.at >= WARM_UP)
-        .map(|sample| (sample.relayd.pss_kb + sample.children.pss_kb) as f64)
+        .map(|sample| (sample.relayd.rss_kb + sample.children.rss_kb) as f64)
         .collect();
     let quarter = steady.len() / 4;
     if quarter == 0 {
@@ -280,11 +281,11 @@ fn table(samples: &[Memory]) -> String {
 mod tests {
     use super::*;
 
-    fn samples(pss_kb: impl Fn(u64) -> u64) -> Vec<Memory> {
+    fn samples(rss_kb: impl Fn(u64) -> u64) -> Vec<Memory> {
         let sample = |second| Memory {
             at: Duration::from_secs(second),
-            relayd: Size { rss_kb: 0, pss_kb: pss_kb(second) },
-            children: Size { rss_kb: 0, pss_kb: 1000 },
+            relayd: Size { rss_kb: rss_kb(second), pss_kb: 0 },
+            children: Size { rss_kb: 1000, pss_kb: 0 },
         };
         (0..3600).step_by(5).map(sample).collect()
     }

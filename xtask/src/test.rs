@@ -59,18 +59,22 @@ pub(crate) fn run_profile(profile: Profile, smoke: bool, minutes: u32, consent: 
 }
 
 /// How many tests ran and how they ended, over all test binaries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Totals {
     passed: u64,
     failed: u64,
     ignored: u64,
+    /// What libtest said of each binary that had a test to run.
+    said: Vec<String>,
 }
 
 impl Totals {
     /// Adds what a `test result:` line of libtest says; other lines say nothing.
     fn add(&mut self, line: &str) {
-        let Some(rest) = line.trim().strip_prefix("test result: ") else { return };
+        let line = line.trim();
+        let Some(rest) = line.strip_prefix("test result: ") else { return };
         let Some((_, counts)) = rest.split_once(". ") else { return };
+        let before = self.passed + self.failed;
         for count in counts.split(';') {
             let mut words = count.split_whitespace();
             let number = words.next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
@@ -81,6 +85,13 @@ impl Totals {
                 Some(_) | None => {}
             }
         }
+        if self.passed + self.failed > before {
+            self.said.push(line.to_owned());
+        }
+    }
+
+    pub(crate) fn said(&self) -> &[String] {
+        &self.said
     }
 }
 
@@ -139,10 +150,11 @@ mod tests {
             "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s",
             "test result: FAILED. 5 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.20s",
             "tests said: test result: ok. 9 passed",
+            "test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s",
         ] {
             totals.add(line);
         }
-        assert_eq!(totals, Totals { passed: 8, failed: 2, ignored: 1 });
         assert_eq!(totals.to_string(), "tests: 8 passed, 2 failed, 1 skipped");
+        assert_eq!(totals.said().len(), 2);
     }
 }

@@ -5,6 +5,9 @@
 pub struct Limits {
     /// Open sockets, publishing or not. One more is closed as soon as it is accepted.
     pub connections: usize,
+    /// Connections of one address that do not publish yet: one that opens sockets and says nothing leaves places for
+    /// others. An IPv6 address counts with its whole /64.
+    pub waiting_per_address: usize,
     /// Connections that publish at the same time. One that was taken over no longer counts.
     pub publishers: usize,
     /// Wrong keys and unknown applications one address may try in a minute before it is refused unheard.
@@ -44,6 +47,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 64,
+            waiting_per_address: 32,
             publishers: 32,
             wrong_attempts_per_minute: 10,
             message_bytes: 8 << 20,

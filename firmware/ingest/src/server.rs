@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{Instrument, debug, error, info_span, warn};
 
 use self::connection::Connection;
-use self::gate::Gate;
+use self::gate::{Gate, Waiting};
 use self::socket::{Socket, Stride};
 use crate::{Desk, Limits};
 
@@ -55,9 +55,13 @@ pub async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, desk: Arc<dy
             }
             Ok((socket, peer)) => {
                 full = false;
+                let Some(waiting) = gate.wait(peer.ip()) else {
+                    debug!(%peer, "too many connections of this address that do not publish");
+                    continue;
+                };
                 let connection_id = ids.fetch_add(1, Ordering::Relaxed);
                 let span = info_span!("publisher", connection.id = connection_id);
-                let task = run(socket, peer, tls.clone(), Arc::clone(&gate), connection_id);
+                let task = run(socket, peer, tls.clone(), Arc::clone(&gate), connection_id, waiting);
                 connections.spawn(task.instrument(span));
             }
             Err(error) => {
@@ -68,14 +72,21 @@ pub async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, desk: Arc<dy
     }
 }
 
-async fn run(socket: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>, gate: Arc<Gate>, id: u64) {
+async fn run(
+    socket: TcpStream,
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    gate: Arc<Gate>,
+    id: u64,
+    waiting: Waiting,
+) {
     debug!(%peer, tls = tls.is_some(), "connected");
     if let Err(error) = socket.set_nodelay(true) {
         debug!(%error, "TCP_NODELAY can't be set");
     }
     let stride = Stride::default();
     let socket = Socket::new(socket, Arc::clone(&gate), stride.clone());
-    let connection = Connection::new(id, peer, tls.is_some(), Arc::clone(&gate), stride);
+    let connection = Connection::new(id, peer, tls.is_some(), Arc::clone(&gate), stride, waiting);
     let Some(tls) = tls else { return connection.run(socket).await };
     match timeout(Duration::from_millis(gate.limits.preamble_ms), tls.accept(socket)).await {
         Ok(Ok(socket)) => Box::pin(connection.run(socket)).await,

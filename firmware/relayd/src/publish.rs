@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ingest::{CloseReason, ConnectRequest, Desk, Event, Publication, PublishRequest, Refusal, Revocation};
 use media::Packager;
@@ -29,6 +29,10 @@ const WAITING_BYTES_MAX: usize = 32 << 20;
 const UNWATCHED_STRIDE: Duration = Duration::from_millis(100);
 /// Refusals that the streamer's page shows.
 const REFUSALS_MAX: usize = 50;
+/// In what OBS says of itself. It takes every end of a running publication for a fault of the line.
+const INSISTING: &str = "obs-output";
+/// OBS's pause before it tries again is 2 s; 10 s in older versions (Settings, Advanced, Automatically Reconnect).
+const COMES_BACK: Duration = Duration::from_secs(15);
 /// What OBS has as the last part of "Server".
 const APPLICATION: &str = "live";
 
@@ -50,6 +54,8 @@ pub(crate) struct Slot {
     /// Held by the pipeline that feeds the stream: the next one waits for it.
     pub(crate) stage: Arc<tokio::sync::Mutex<Stage>>,
     publisher: Mutex<Option<watch::Sender<Option<CloseReason>>>>,
+    /// Why a publisher that will be back was sent away in the middle, and when.
+    parting: Mutex<Option<(Refusal, Instant)>>,
 }
 
 /// What a publication leaves behind for the next one.
@@ -119,6 +125,14 @@ impl Slot {
             older.send_replace(Some(why));
         }
     }
+
+    /// Tells a publisher that comes back by itself once more why it was sent away.
+    fn greet(&self) -> Result<(), Refusal> {
+        match lock(&self.parting).take() {
+            Some((refusal, at)) if at.elapsed() < COMES_BACK => Err(refusal),
+            Some(_) | None => Ok(()),
+        }
+    }
 }
 
 impl Desk for Roster {
@@ -133,6 +147,7 @@ impl Desk for Roster {
         let name = self.keys().find(request.key).ok_or(Refusal::WrongKey)?;
         let live = self.store.live(name.as_str()).map_err(|error| Refusal::Other(error.to_string()))?;
         let slot = self.slot(&name);
+        slot.greet()?;
         slot.revoke(CloseReason::TakenOver);
         let (revoke, revocation) = watch::channel(None);
         *lock(&slot.publisher) = Some(revoke.clone());
@@ -143,7 +158,7 @@ impl Desk for Roster {
         let pipeline =
             Pipeline::new(Arc::clone(&live), Arc::clone(&slot), self.packager.clone(), self.cutter);
         tokio::spawn(pipeline::run(pipeline, inbox, Arc::clone(&waiting), revoke));
-        Ok(Box::new(Feed { live, batches: Some(batches), waiting, revocation }))
+        Ok(Box::new(Feed { live, slot, insists: false, batches: Some(batches), waiting, revocation }))
     }
 
     fn refused(&self, peer: SocketAddr, reason: &Refusal) {
@@ -174,6 +189,9 @@ impl Desk for Roster {
 #[derive(Debug)]
 struct Feed {
     live: Arc<Live>,
+    slot: Arc<Slot>,
+    /// The publisher connects again by itself, unless it is refused when it asks to publish.
+    insists: bool,
     batches: Option<mpsc::Sender<Vec<Event>>>,
     waiting: Arc<AtomicUsize>,
     revocation: Revocation,
@@ -184,6 +202,11 @@ impl Publication for Feed {
         let Some(batches) = &self.batches else { return Ok(()) };
         if events.is_empty() {
             return Ok(());
+        }
+        for event in events.iter() {
+            if let Event::Metadata(metadata) = event {
+                self.insists = metadata.encoder.as_ref().is_some_and(|encoder| encoder.contains(INSISTING));
+            }
         }
         let bytes: usize = events.iter().map(pipeline::event_bytes).sum();
         let slow = || Refusal::Other("the box can't keep up with this stream: lower the bitrate".to_owned());
@@ -198,6 +221,11 @@ impl Publication for Feed {
     }
 
     fn closed(&mut self, why: CloseReason) {
+        if let CloseReason::Refused(refusal @ Refusal::UnsupportedCodec(_)) = &why
+            && self.insists
+        {
+            *lock(&self.slot.parting) = Some((refusal.clone(), Instant::now()));
+        }
         // The pipeline ends when its inbox does.
         self.batches = None;
         tracing::info!(stream.id = %self.live.name(), reason = ?why, "the publisher is gone");

@@ -6,7 +6,6 @@ import Hls, { ErrorTypes, Events, type ErrorData, type HlsConfig } from "hls.js/
 import { retryAfter } from "../page/api";
 import type { Counters } from "./counters";
 import { Margin, pace } from "./pace";
-import { PlaylistLoader } from "./playlist-loader";
 
 /**
  * Why a playing is over: the playlist ended and was played out; or it had ended before it was opened, so that there is
@@ -42,7 +41,6 @@ const CONFIG: Partial<HlsConfig> = {
   maxBufferLength: 12,
   // The media is fMP4 already: nothing is remuxed, so a worker would only add a hop.
   enableWorker: false,
-  pLoader: PlaylistLoader,
   enableID3MetadataCues: false,
   enableEmsgMetadataCues: false,
   enableDateRangeMetadataCues: false,

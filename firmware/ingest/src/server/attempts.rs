@@ -63,7 +63,7 @@ impl Attempts {
 }
 
 /// The unit one household gets: an IPv4 address, or an IPv6 /64.
-fn household(address: IpAddr) -> IpAddr {
+pub(super) fn household(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         v4 @ IpAddr::V4(_) => v4,
         IpAddr::V6(v6) => {

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Sleep, sleep, sleep_until, timeout};
 use tracing::{debug, info};
 
-use super::gate::Gate;
+use super::gate::{Gate, Waiting};
 use super::publishing::Publishing;
 use super::socket::Stride;
 use crate::flv::Demux;
@@ -31,6 +31,7 @@ pub(super) struct Connection {
     publishing: Option<Publishing>,
     events: Vec<Event>,
     stride: Stride,
+    waiting: Option<Waiting>,
 }
 
 /// What woke the connection.
@@ -41,7 +42,14 @@ enum Wake {
 }
 
 impl Connection {
-    pub(super) fn new(id: u64, peer: SocketAddr, tls: bool, gate: Arc<Gate>, stride: Stride) -> Self {
+    pub(super) fn new(
+        id: u64,
+        peer: SocketAddr,
+        tls: bool,
+        gate: Arc<Gate>,
+        stride: Stride,
+        waiting: Waiting,
+    ) -> Self {
         Self {
             id,
             peer,
@@ -53,6 +61,7 @@ impl Connection {
             publishing: None,
             events: Vec::new(),
             stride,
+            waiting: Some(waiting),
         }
     }
 
@@ -166,6 +175,7 @@ impl Connection {
                 let request = PublishRequest { peer: self.peer, app: &self.app, key: &key, tls: self.tls };
                 let publishing = self.gate.open(self.id, request).map_err(CloseReason::Refused)?;
                 self.publishing = Some(publishing);
+                self.waiting = None;
                 self.session.handle_accept();
                 info!(tls = self.tls, "publishing");
             }

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use stream::Millis;
 use tokio::time::Instant;
 
-use super::attempts::Attempts;
+use super::attempts::{Attempts, household};
 use super::publishing::Publishing;
 use crate::{ConnectRequest, Desk, Limits, PublishRequest, Refusal, Revocation};
 
@@ -19,6 +19,27 @@ pub(super) struct Gate {
     opened: Instant,
     attempts: Mutex<Attempts>,
     publishing: Mutex<BTreeMap<u64, Revocation>>,
+    /// Connections that do not publish yet, by household.
+    waiting: Mutex<BTreeMap<IpAddr, usize>>,
+}
+
+/// A place among those that do not publish yet.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    gate: Arc<Gate>,
+    household: IpAddr,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut waiting = lock(&self.gate.waiting);
+        if let Some(count) = waiting.get_mut(&self.household) {
+            *count -= 1;
+            if *count == 0 {
+                waiting.remove(&self.household);
+            }
+        }
+    }
 }
 
 impl fmt::Debug for Gate {
@@ -35,6 +56,7 @@ impl Gate {
             opened: Instant::now(),
             attempts: Mutex::new(Attempts::new(limits.wrong_attempts_per_minute)),
             publishing: Mutex::default(),
+            waiting: Mutex::default(),
         }
     }
 
@@ -51,6 +73,18 @@ impl Gate {
     pub(super) fn next(&self, stride: Duration) -> Instant {
         let past = self.opened.elapsed().as_nanos() % stride.as_nanos().max(1);
         Instant::now() + stride.saturating_sub(Duration::from_nanos_u128(past))
+    }
+
+    /// None if the address has too many connections that do not publish.
+    pub(super) fn wait(self: &Arc<Self>, peer: IpAddr) -> Option<Waiting> {
+        let household = household(peer);
+        let mut waiting = lock(&self.waiting);
+        let count = waiting.entry(household).or_default();
+        if *count >= self.limits.waiting_per_address {
+            return None;
+        }
+        *count += 1;
+        Some(Waiting { gate: Arc::clone(self), household })
     }
 
     pub(super) fn admit(&self, request: ConnectRequest<'_>) -> Result<(), Refusal> {

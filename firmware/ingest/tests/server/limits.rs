@@ -55,6 +55,29 @@ async fn one_connection_too_many_is_closed() {
 }
 
 #[tokio::test]
+async fn one_address_can_not_take_all_places_by_saying_nothing() {
+    let house = House::open(Limits { waiting_per_address: 2, ..limits() }, None).await;
+    let silent = [Client::open(house.address).await, Client::open(house.address).await];
+    assert_eq!(Client::open(house.address).await.read_to_end().await, "");
+    drop(silent);
+    // Their places are free as soon as the server has seen them go; who publishes needs none.
+    let patience = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+    for key in KEYS {
+        while tokio::time::Instant::now() < patience {
+            let mut client = Client::open(house.address).await;
+            client.send(&mut Script::publisher("live", key)).await;
+            if house.until("a look", |record| Some(record.opened.contains(&key))).await {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+    house
+        .until("publications", |record| (KEYS.iter().all(|key| record.opened.contains(key))).then_some(()))
+        .await;
+}
+
+#[tokio::test]
 async fn who_says_nothing_is_asked_and_then_dropped() {
     let house = House::open(Limits { ping_ms: 20, idle_ms: 60, ..limits() }, None).await;
     let mut client = Client::publishing(house.address, KEYS[0]).await;

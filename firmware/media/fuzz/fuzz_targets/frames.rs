@@ -15,7 +15,8 @@ use serde::de::DeserializeOwned;
 mod message;
 
 use message::{
-    AudioTrack, Command, FRAME_BYTES_MAX, Item, Output, Sample, VideoTrack, WireCodec, put_header, take_frame,
+    AudioTrack, Command, FRAME_BYTES_MAX, Item, Output, Sample, VideoTrack, WireCodec, put_header, read_frame,
+    take_frame,
 };
 
 const STEPS_MAX: usize = 32;
@@ -196,6 +197,17 @@ where
     }
     assert_eq!((split.failed, &split.frames), (whole.failed, &whole.frames));
     assert!(whole.failed || split.buffer == whole.buffer);
+
+    // Who waits for whole frames gets the same ones; the end within a frame is a fault to them.
+    let (mut input, mut pulled) = (&bytes[..], Vec::new());
+    let failed = loop {
+        match read_frame::<T>(&mut input) {
+            Ok(Some(frame)) => pulled.push(frame),
+            Ok(None) => break false,
+            Err(_) => break true,
+        }
+    };
+    assert_eq!((failed, &pulled), (whole.failed || !whole.buffer.is_empty(), &whole.frames));
 
     // What was understood can be said again.
     for (message, payload) in &whole.frames {

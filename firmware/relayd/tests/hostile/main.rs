@@ -6,4 +6,5 @@ mod cases;
 mod laboratory;
 mod packager;
 mod programme;
+mod unwatched;
 mod verdict;

@@ -1,6 +1,7 @@
 //! Who may do what: DNS rebinding, foreign sites, guessing the PIN, this machine and others.
 
 use super::harness::{Bench, PIN, Reply};
+use crate::Policy;
 
 const JSON: &str = "Content-Type: application/json";
 /// A name of the box, but not of this machine to itself.
@@ -149,6 +150,18 @@ async fn reading_is_for_this_machine_or_a_session() {
     let cookie = session(&bench).await;
     assert_eq!(bench.get("/api/v1/streams", &[BOX, &cookie]).await.status, 200);
     bench.get("/metrics", &[BOX, &cookie]).await.assert_problem(403);
+}
+
+#[tokio::test]
+async fn what_is_opened_is_open_and_nothing_else() {
+    let api = Bench::with_policy(Policy { api_open: true, ..Policy::default() }).await;
+    assert_eq!(api.get("/api/v1/streams", &[BOX]).await.status, 200);
+    api.get("/metrics", &[BOX]).await.assert_problem(403);
+    api.get("/api/v1/studio", &[BOX]).await.assert_problem(401);
+    api.get("/api/v1/streams", &["Host: evil.example"]).await.assert_problem(421);
+    let metrics = Bench::with_policy(Policy { metrics_open: true, ..Policy::default() }).await;
+    assert_eq!(metrics.get("/metrics", &[BOX]).await.status, 200);
+    metrics.get("/api/v1/streams", &[BOX]).await.assert_problem(401);
 }
 
 #[tokio::test]

@@ -46,6 +46,19 @@ impl Bench {
         limits: Limits,
         tls: Option<tokio_rustls::TlsAcceptor>,
     ) -> Self {
+        Self::launch(settings, limits, tls, Policy::default()).await
+    }
+
+    pub(super) async fn with_policy(policy: Policy) -> Self {
+        Self::launch(|_| {}, Limits::default(), None, policy).await
+    }
+
+    async fn launch(
+        settings: impl FnOnce(&mut StoreConfig),
+        limits: Limits,
+        tls: Option<tokio_rustls::TlsAcceptor>,
+        policy: Policy,
+    ) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("relaybox-serve-{}-{n}", std::process::id()));
@@ -53,7 +66,7 @@ impl Bench {
         settings(&mut config);
         let store = Arc::new(Store::open(config).unwrap());
         let live = store.live("demo").unwrap();
-        let policy = Policy { hosts: BTreeSet::from(["box.local".to_owned()]), ..Policy::default() };
+        let policy = Policy { hosts: BTreeSet::from(["box.local".to_owned()]), ..policy };
         let server = Arc::new(Server::new(store, Arc::new(Stage), policy, limits));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

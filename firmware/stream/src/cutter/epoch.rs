@@ -248,7 +248,9 @@ impl Epoch {
         let until = at + Ticks::from_samples(i64::from(placed.duration), rate);
         if let Some(Close { segment, part }) = self.decide(at, until, true) {
             commands.push_back(Command::Cut(Cut { segment, at: samples, audio_at: Some(samples) }));
+            commands.push_back(Command::Put(placed));
             commands.push_back(Command::Part(part));
+            return;
         }
         commands.push_back(Command::Put(placed));
     }
@@ -313,8 +315,11 @@ impl Epoch {
             let audio_at = self.audio.front().map(|(placed, _)| placed.dts);
             commands.push_back(Command::Cut(Cut { segment, at: placed.dts, audio_at }));
             commands.push_back(Command::Put(placed));
-            // The muxer finishes the part only when each track has a unit behind the cut.
-            if let Some((behind, _)) = self.audio.pop_front() {
+            // The muxer finishes the part only when each track has a unit behind the cut. One that is further off than
+            // the next cut may be is not taken: behind a hole in the audio a part comes out late.
+            let reach = at + self.target.part;
+            if let Some((behind, _)) = self.audio.pop_front_if(|(_, time)| *time < reach) {
+                self.waiting_bytes -= behind.data.len();
                 commands.push_back(Command::Put(behind));
             }
             commands.push_back(Command::Part(part));

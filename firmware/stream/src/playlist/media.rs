@@ -62,7 +62,9 @@ impl Media<'_> {
         match self.hint {
             _ if self.ended => writeln!(out, "#EXT-X-ENDLIST"),
             Some(name) => writeln!(out, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{name}\""),
-            None => Ok(()),
+            // A comment. hls.js 1.7.4 takes a segment on the last line for its own successor, counts its discontinuity
+            // sequence twice after a delta update, and refuses the next epoch.
+            None => writeln!(out, "#"),
         }
     }
 

@@ -23,6 +23,22 @@ fn stamps_that_stand_still_fill_parts_of_a_thousand_units() {
     assert_eq!(most, 1000);
 }
 
+/// What was handed on early, behind a cut, counts as waiting no more: a day of parts is one epoch.
+#[test]
+fn what_was_handed_on_does_not_wait() {
+    let mut cutter = cutter(true, true);
+    let heavy = Bytes::from_static(&[0; 64 << 10]);
+    let units = programme(30, 60, 120_000, true).into_iter().map(|mut unit| {
+        if unit.kind == TrackKind::Audio {
+            unit.data = heavy.clone();
+        }
+        unit
+    });
+    let commands = run(&mut cutter, units.collect());
+    assert!(commands.iter().filter(|command| matches!(command, Command::Part(_))).count() > 590);
+    assert!(!commands.contains(&Command::Finish), "the epoch was ended");
+}
+
 #[test]
 fn what_waits_for_the_other_track_is_bounded() {
     let mut cutter = cutter(true, true);

@@ -123,4 +123,5 @@ fn objects() {
     script.play("abandon");
     check(&script, &[("0a/9.m4s", Ready), ("0a/9.1.m4s", Never), ("0a/10.0.m4s", Unknown)]);
     assert!(!script.media("").contains("PRELOAD-HINT"));
+    assert!(script.media("").ends_with("\n#\n"), "never a segment on the last line");
 }

@@ -1,0 +1,60 @@
+//! A stream that nobody watches is packaged some parts at a time; as soon as somebody does, each part comes by itself,
+//! and nothing is missing.
+
+use std::time::{Duration, Instant};
+
+use crate::laboratory::{Laboratory, until};
+use crate::programme::{Coding, Publisher, code};
+use crate::verdict::{check_media, check_sync, playlist};
+
+/// Reading the metrics is not watching.
+fn stored(lab: &Laboratory) -> u64 {
+    let text = String::from_utf8(lab.fetch("/metrics")).unwrap();
+    let line =
+        text.lines().find_map(|line| line.strip_prefix("relaybox_stream_parts_total{stream=\"demo\"} "));
+    line.map_or(0, |count| count.parse().unwrap())
+}
+
+/// How many parts came between two looks, where any came.
+fn jumps(lab: &Laboratory, time: Duration) -> Vec<u64> {
+    let start = Instant::now();
+    let mut before = stored(lab);
+    let mut jumps = Vec::new();
+    while start.elapsed() < time {
+        std::thread::sleep(Duration::from_millis(20));
+        let now = stored(lab);
+        if now > before {
+            jumps.push(now - before);
+        }
+        before = now;
+    }
+    jumps
+}
+
+#[test]
+fn the_first_viewer_gets_each_part_when_it_is_whole() {
+    let tags = code(Coding { seconds: 12, ..Coding::default() });
+    let lab = Laboratory::start("");
+    let mut publisher = Publisher::at_speed(lab.rtmp, "secret", 1);
+    let sending = std::thread::spawn(move || {
+        publisher.send(&tags);
+        publisher.finish();
+    });
+    until("the first parts are stored", || (stored(&lab) > 0).then_some(()));
+    let mean = |jumps: &[u64]| jumps.iter().sum::<u64>() as f64 / jumps.len() as f64;
+    let unwatched = jumps(&lab, Duration::from_secs(4));
+    playlist(&lab);
+    // What had waited comes at once.
+    std::thread::sleep(Duration::from_millis(300));
+    let watched = jumps(&lab, Duration::from_secs(3));
+    println!("{unwatched:?} unwatched, {watched:?} watched");
+    assert!(mean(&unwatched) > 2.0 * mean(&watched), "{unwatched:?}, then {watched:?}");
+    sending.join().unwrap();
+    let whole = until("all of it is listed", || {
+        let now = playlist(&lab);
+        let listed: f64 = now.segments.iter().map(|segment| segment.duration_s).sum();
+        (listed > 11.8).then_some(now)
+    });
+    let files = check_media(&lab, &whole);
+    check_sync(&files[0], 11);
+}
