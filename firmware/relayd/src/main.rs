@@ -5,8 +5,10 @@
 mod advice;
 mod announce;
 mod backstage;
+mod control;
 mod health;
 mod intake;
+mod join;
 mod lint;
 mod pipeline;
 mod probe;
@@ -14,6 +16,7 @@ mod publish;
 mod run;
 mod secrets;
 mod settings;
+mod standing;
 mod status;
 mod tls;
 
@@ -34,6 +37,10 @@ struct Cli {
 enum Command {
     /// Take streams and serve them.
     Run(Box<run::Args>),
+    /// Bring this box into a mesh.
+    Join(join::Args),
+    /// Say how this box stands in its mesh.
+    Status(standing::Args),
     /// Read a settings file, say what is wrong with it, change nothing.
     CheckConfig { file: PathBuf },
     /// Follow a live playlist and report each broken rule.
@@ -48,6 +55,9 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("relayd: {error:#}");
+            if let Some(error) = error.downcast_ref::<join::JoinError>() {
+                eprintln!("{}", error.what_to_do());
+            }
             ExitCode::FAILURE
         }
     }
@@ -56,6 +66,8 @@ fn main() -> ExitCode {
 fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         Command::Run(args) => run::run(*args).map(|()| ExitCode::SUCCESS),
+        Command::Join(args) => join::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Status(args) => standing::run(&args).map(|()| ExitCode::SUCCESS),
         Command::CheckConfig { file } => {
             settings::Settings::read(Some(&file), settings::Fragment::default())?;
             println!("{}: good", file.display());

@@ -14,9 +14,13 @@ use serde::Serialize;
 use store::{Store, StoreConfig};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use wire::heartbeat::StreamReport;
 
 use crate::announce::{Service, announce};
 use crate::backstage::Office;
+use crate::control::kept::{self, Kept};
+use crate::control::report;
+use crate::control::steward::Steward;
 use crate::intake::Intake;
 use crate::publish::Roster;
 use crate::secrets::{Keys, pin, replace};
@@ -95,6 +99,7 @@ fn settings(args: Args) -> Result<(Settings, Vec<(String, String)>)> {
 async fn serve(settings: Settings, given: Vec<(String, String)>) -> Result<()> {
     let data_dir = &settings.data_dir;
     fs::create_dir_all(data_dir).with_context(|| format!("making {}", data_dir.display()))?;
+    ensure_place(&settings)?;
     let keys = keys(&settings, given)?;
     let (pin, is_new) = pin(data_dir)?;
     if is_new {
@@ -124,6 +129,10 @@ async fn serve(settings: Settings, given: Vec<(String, String)>) -> Result<()> {
         Packager::new(config)
     };
     let roster = Arc::new(Roster::new(keys, Arc::clone(&store), packager, settings.cutter));
+    let steward = match settings.standalone {
+        true => None,
+        false => Steward::open(data_dir, streams(&settings, &roster)?)?,
+    };
     let doors = Doors::open(&settings, &intake).await?;
     let office = Office {
         name: settings.name.clone(),
@@ -141,10 +150,42 @@ async fn serve(settings: Settings, given: Vec<(String, String)>) -> Result<()> {
     };
     let limits = serve::Limits::default();
     let server = Arc::new(serve::Server::new(Arc::clone(&store), Arc::new(office), policy, limits));
-    let ended = doors.attend(&settings, roster, server, &intake).await;
+    let ended = doors.attend(&settings, roster, server, &intake, steward).await;
     drop(intake);
     store.close();
     ended
+}
+
+/// A box is by itself because somebody said so, or belongs to a mesh.
+fn ensure_place(settings: &Settings) -> Result<()> {
+    if settings.standalone || Kept::read(&kept::directory(&settings.data_dir))?.is_some() {
+        return Ok(());
+    }
+    bail!(
+        "this box belongs to no mesh: bring it into one with `relayd join INVITE`, or run it by itself with --standalone \
+         (standalone = true in the settings)"
+    )
+}
+
+/// What heartbeats tell of the streams that are published here.
+fn streams(settings: &Settings, roster: &Arc<Roster>) -> Result<report::Streams> {
+    let Some(kept) = Kept::read(&kept::directory(&settings.data_dir))? else { return Ok(Box::new(Vec::new)) };
+    let (owner, roster) = (*kept.key(), Arc::clone(roster));
+    Ok(Box::new(move || {
+        let lives = roster.store().lives();
+        let reports = lives.iter().filter_map(|live| {
+            let slot = roster.slot(live.name());
+            let facts = slot.status.facts();
+            Some(StreamReport {
+                name: live.name().as_str().parse().ok()?,
+                owner,
+                live_since: report::seconds(facts.since_unix_ms.filter(|_| facts.publishing)?),
+                bitrate_bps: facts.bitrate_bps,
+                viewers: u32::try_from(live.viewers()).unwrap_or(u32::MAX),
+            })
+        });
+        reports.collect()
+    }))
 }
 
 fn keys(settings: &Settings, given: Vec<(String, String)>) -> Result<Keys> {
@@ -215,7 +256,13 @@ impl Doors {
         roster: Arc<Roster>,
         server: Arc<serve::Server>,
         intake: &Intake,
+        steward: Option<Steward>,
     ) -> Result<()> {
+        // A fault in the control plane never stops a stream: it has a task of its own, which nobody waits for.
+        let mut control = tokio::task::JoinSet::new();
+        if let Some(steward) = steward {
+            control.spawn(steward.run());
+        }
         let mut tasks = tokio::task::JoinSet::new();
         let services = [
             Service { kind: "_rtmp._tcp.local.", at: self.addresses.rtmp, path: "/live" },

@@ -75,6 +75,8 @@ pub(crate) struct MediaFragment {
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) name: String,
+    /// No coordinator and no mesh, also where the box belongs to one.
+    pub(crate) standalone: bool,
     pub(crate) data_dir: PathBuf,
     pub(crate) rtmp: SocketAddr,
     pub(crate) rtmps: Option<SocketAddr>,
@@ -95,7 +97,7 @@ pub(crate) struct Settings {
 }
 
 /// Used by the systemd unit too.
-const DATA_DIR: &str = "/var/lib/relaybox";
+pub(crate) const DATA_DIR: &str = "/var/lib/relaybox";
 
 impl Settings {
     /// Reads the file, lays the flags over it, and checks the whole.
@@ -112,10 +114,6 @@ impl Settings {
 
     fn check(fragment: Fragment) -> Result<Self> {
         let Fragment { name, standalone, data_dir, ingest, http, cache, media, streams } = fragment;
-        ensure!(
-            standalone == Some(true),
-            "this version has no mesh yet: run with --standalone, or set standalone = true"
-        );
         let name = name.unwrap_or_else(|| "relaybox".to_owned());
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
         ensure!(
@@ -138,6 +136,7 @@ impl Settings {
         hosts.insert(format!("{}.local", name.to_ascii_lowercase()));
         Ok(Self {
             name,
+            standalone: standalone.unwrap_or(false),
             data_dir: data_dir.unwrap_or_else(|| DATA_DIR.into()),
             rtmp: ingest.rtmp.unwrap_or_else(|| SocketAddr::new(any, 1935)),
             rtmps: ingest.rtmps,
@@ -255,7 +254,7 @@ mod tests {
     #[test]
     fn a_mistake_is_named() {
         check("standalone = true", Ok(()));
-        check("", Err("--standalone"));
+        check("", Ok(()));
         check("standalone = true\nnmae = 'x'", Err("unknown field `nmae`"));
         check("standalone = true\n[cache]\nwindow_s = 5", Err("cache.window_s: 10 to 86400, not 5"));
         check("standalone = true\n[http]\nhttp = 'here'", Err("invalid socket address"));

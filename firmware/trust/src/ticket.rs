@@ -45,6 +45,17 @@ pub struct Ticket {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TlsPin(pub [u8; 32]);
 
+impl Serialize for TlsPin {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        fixed::serialize(&self.0, to)
+    }
+}
+impl<'de> Deserialize<'de> for TlsPin {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        fixed::deserialize(from).map(Self)
+    }
+}
+
 /// 128 secret bits from the shell's randomness, from which the invite's key is made. `Debug` never shows them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct InviteSeed(pub [u8; 16]);

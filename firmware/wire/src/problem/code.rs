@@ -80,6 +80,9 @@ codes! {
     NameRefused "name-refused" 403
         "The invite does not grant this name"
         "Use the name in the invite, or that name with a dash and more behind it.";
+    KeyTaken "key-taken" 409
+        "Another box has this WireGuard key"
+        "Make another key: remove wireguard.key from the box's data directory, and join again.";
     StreamTaken "stream-taken" 409
         "Another box owns a stream of this name"
         "Choose another name for the stream, or ask whoever runs the mesh to free this one.";
@@ -107,6 +110,13 @@ codes! {
     DatabaseCorrupt "database-corrupt" 500
         "The coordinator's database is damaged"
         "Whoever runs the mesh restores the last backup: coordinator-lite restore. Boxes keep what they know.";
+    DatabaseReadOnly "database-read-only" 503
+        "The coordinator can't write to its database"
+        "Nothing was lost. Whoever runs the mesh gives the data directory back to the service's user: coordinator-lite \
+         doctor.";
+    DatabaseNewer "database-newer" 500
+        "The coordinator's database was made by newer software"
+        "Whoever runs the mesh updates coordinator-lite, or restores the copy that was made before the update.";
     RequestForged "request-forged" 401
         "The request is not signed by the box that it names"
         "Restart the box. If this stays, its identity is damaged: reset it and join with another invite.";
@@ -134,6 +144,12 @@ codes! {
     NotFound "not-found" 404
         "There is nothing at this address"
         "Check the address; the coordinator may be older than the box.";
+    MethodNotAllowed "method-not-allowed" 405
+        "This method has no meaning here"
+        "Use one of the methods that the field Allow names.";
+    Unauthorized "unauthorized" 401
+        "Only the operator may see this"
+        "Open it on the coordinator's own machine, or send the operator's token: it is in the data directory.";
     Forbidden "forbidden" 403
         "This box may not do that"
         "Do it from the box that owns it, or ask whoever runs the mesh.";

@@ -1,0 +1,218 @@
+//! `doctor`: looks at what tends to be wrong, and says for each thing what to do. Changes nothing. Ends with status 0
+//! only when all is well.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Parser;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+use sha2::{Digest as _, Sha256};
+use trust::Revocations;
+use trust::ticket::{CoordinatorUrl, TlsPin};
+use wire::path;
+
+use crate::service::{self, Service};
+use crate::store::{Database, FILE, SCHEMA_LATEST};
+use crate::{clock, file, span};
+
+const DISK_FREE_MIN: u64 = 256 << 20;
+const CERTIFICATE_LEFT_MIN: Duration = Duration::from_secs(60 * 86_400);
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Parser)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    data: crate::DataDir,
+}
+
+/// What was found, as it is shown.
+#[derive(Debug, Default)]
+struct Findings {
+    bad: usize,
+}
+
+impl Findings {
+    fn say(&mut self, what: &str, found: Result<String>) {
+        match found {
+            Ok(found) => println!("ok    {what}: {found}"),
+            Err(error) => {
+                self.bad += 1;
+                println!("BAD   {what}: {error:#}");
+                if let Some(store) = error.downcast_ref::<crate::store::StoreError>() {
+                    println!("      {}", store.code().what_to_do());
+                }
+            }
+        }
+    }
+}
+
+pub(crate) fn run(args: Args) -> Result<ExitCode> {
+    let dir = &args.data.data_dir;
+    let mut findings = Findings::default();
+    let now = clock::now();
+    let clock = || {
+        ensure!(now >= clock::EARLIEST, "it says {now}: set it, since boxes take the time from here");
+        Ok(now.to_string())
+    };
+    findings.say("clock", clock());
+    findings.say("mesh and keys", keys(dir));
+    findings.say("certificate", certificate(dir));
+    findings.say("database", database(dir));
+    findings.say("disk", disk(dir));
+    findings.say("reachable", reachable(dir));
+    println!();
+    if findings.bad == 0 {
+        println!("All is well.");
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("{} to mend.", findings.bad);
+    Ok(ExitCode::FAILURE)
+}
+
+fn keys(dir: &std::path::Path) -> Result<String> {
+    let service = Service::open(dir)?;
+    service.token()?;
+    ensure!(
+        !dir.join("root.key").exists(),
+        "the root's key lies in the service's directory: move it to the operator's own, since a thief of the service \
+         could make boxes with it"
+    );
+    Ok(format!("mesh {}, root {}", service.mesh.id(), service.mesh.root.fingerprint()))
+}
+
+fn certificate(dir: &std::path::Path) -> Result<String> {
+    let (service, now) = (Service::open(dir)?, clock::now());
+    let revocations = match Database::open_existing(&dir.join(FILE), now) {
+        Ok(database) => database.revocations(&service.mesh.root)?,
+        Err(_) => Revocations::new(),
+    };
+    let coordinator = service.mesh.coordinator(now, &revocations)?;
+    let ends = coordinator.certificate().not_after;
+    let left = ends.since(now);
+    ensure!(
+        left >= CERTIFICATE_LEFT_MIN,
+        "it ends in {}, at {ends}: the operator runs `coordinator-lite certify`, and restarts the service",
+        span::words(left)
+    );
+    Ok(format!("until {ends}"))
+}
+
+fn database(dir: &std::path::Path) -> Result<String> {
+    let path = dir.join(FILE);
+    let database = Database::open_existing(&path, clock::now())?;
+    let boxes = database.boxes()?.len();
+    Ok(format!(
+        "{} is whole, schema {} of {SCHEMA_LATEST}, boxes: {boxes}",
+        path.display(),
+        database.schema()?
+    ))
+}
+
+fn disk(dir: &std::path::Path) -> Result<String> {
+    let free = file::free_bytes(dir)?;
+    let mib = free >> 20;
+    ensure!(free >= DISK_FREE_MIN, "{mib} MiB are free: make room, 256 MiB at least");
+    Ok(format!("{mib} MiB free"))
+}
+
+/// As a box would come: the own address, the pinned key, an answer.
+fn reachable(dir: &std::path::Path) -> Result<String> {
+    let url = service::url(dir)?.context("the service has not run yet: coordinator-lite serve")?;
+    let status = ask(&url, &service::pin(dir)?).with_context(|| {
+        format!("{url} does not answer as boxes expect it: is the service running, and does the address lead here?")
+    })?;
+    ensure!(status.contains(" 200 ") || status.contains(" 429 "), "{url} answers {status}");
+    Ok(url.to_string())
+}
+
+fn ask(url: &CoordinatorUrl, pin: &TlsPin) -> Result<String> {
+    let authority = url.as_str().trim_start_matches("https://");
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => (host, port.parse()?),
+        Some(_) | None => (authority, 443_u16),
+    };
+    let bare = host.trim_matches(['[', ']']);
+    let address = (bare, port).to_socket_addrs().context("looking up its name")?.next();
+    let address = address.context("its name has no address")?;
+    let stream = TcpStream::connect_timeout(&address, TIMEOUT).context("connecting")?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = Pinned { pin: *pin, provider: Arc::clone(&provider) };
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    let name = ServerName::try_from(bare.to_owned()).context("its name")?;
+    let connection = ClientConnection::new(Arc::new(config), name)?;
+    let mut stream = StreamOwned::new(connection, stream);
+    let nonce = data_encoding::BASE64URL_NOPAD.encode(&clock::random::<32>()?);
+    let body = format!("{{\"nonce\":\"{nonce}\"}}");
+    let head = format!(
+        "POST {} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        path::TIME,
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).context("asking")?;
+    let mut answer = [0; 64];
+    let read = stream.read(&mut answer).context("reading the answer")?;
+    let text = String::from_utf8_lossy(&answer[..read]).into_owned();
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+/// Takes the one key that the invites name, whatever the certificate says.
+#[derive(Debug)]
+struct Pinned {
+    pin: TlsPin,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let parsed = ParsedCertificate::try_from(certificate)?;
+        let found: [u8; 32] = Sha256::digest(parsed.subject_public_key_info()).into();
+        if found == self.pin.0 {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(rustls::Error::General("another TLS key than the service's answers there".to_owned()))
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,124 @@
+//! HTTP: the API of boxes, the operator's page and API, and every problem in words.
+//!
+//! ```text
+//! listener (bounds, TLS) ─> router ─> api        signed by a box, or open: time and enrolment
+//!                                  ─> operator   this machine, or the operator's token
+//!                                  ─> pages      problems, the API's description
+//! ```
+//! Refuses to hand anything to a handler that was not bounded first.
+
+mod api;
+mod attempts;
+mod call;
+mod listener;
+mod members;
+mod openapi;
+mod operator;
+mod problem;
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use http::HeaderValue;
+use http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use wire::{Code, ReplayGuard, path};
+
+pub(crate) use listener::{acceptor, serve};
+
+use self::attempts::Attempts;
+use self::problem::Refusal;
+use crate::clock;
+use crate::hub::Hub;
+
+/// Who is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Peer(pub(crate) IpAddr);
+
+/// What all handlers share.
+pub(crate) struct App {
+    hub: Arc<Hub>,
+    guard: Mutex<ReplayGuard>,
+    attempts: Mutex<Attempts>,
+    token: String,
+    heartbeat_s: u32,
+    /// Whether attempts of strangers are counted.
+    counting: bool,
+}
+
+type State = axum::extract::State<Arc<App>>;
+type Answered = Result<Response, Refusal>;
+
+impl App {
+    pub(crate) fn new(hub: Arc<Hub>, token: String, heartbeat_s: u32, counting: bool) -> Self {
+        let guard = Mutex::new(ReplayGuard::new(hub.service.mesh.id(), clock::now()));
+        Self { hub, guard, attempts: Mutex::default(), token, heartbeat_s, counting }
+    }
+}
+
+/// A router that knows what it was given.
+#[derive(Default)]
+struct Routes {
+    router: Router<Arc<App>>,
+    listed: Vec<(&'static str, &'static str)>,
+}
+
+impl Routes {
+    fn get<T: 'static>(mut self, path: &'static str, handler: impl Handler<T, Arc<App>>) -> Self {
+        self.router = self.router.route(path, get(handler));
+        self.listed.push(("get", path));
+        self
+    }
+
+    fn post<T: 'static>(mut self, path: &'static str, handler: impl Handler<T, Arc<App>>) -> Self {
+        self.router = self.router.route(path, post(handler));
+        self.listed.push(("post", path));
+        self
+    }
+}
+
+fn routes() -> Routes {
+    Routes::default()
+        .post(path::TIME, api::time)
+        .post(path::ENROL, api::enrol)
+        .post(path::HEARTBEAT, members::heartbeat)
+        .post(path::RENEW, api::renew)
+        .post(path::WIREGUARD, members::wireguard)
+        .get(path::PUSH, members::push)
+        .get(path::LOOKUP, members::lookup)
+        .get(path::REVOCATIONS, members::revocations)
+        .post(path::REVOCATIONS, members::merge_revocations)
+        .post(path::EVIDENCE, members::evidence)
+        .get("/api/v1/openapi.json", openapi::document)
+        .get("/api/v1/operator/boxes", operator::boxes)
+        .get("/api/v1/operator/streams", operator::streams)
+        .get("/operator", operator::page)
+        .get("/operator/page.css", operator::style)
+        .get("/operator/page.js", operator::script)
+        .get("/problems/{code}", problem::page)
+}
+
+pub(crate) fn router(app: Arc<App>) -> Router {
+    routes()
+        .router
+        .fallback(|| refused(Code::NotFound, "there is nothing under this address"))
+        .method_not_allowed_fallback(|| refused(Code::MethodNotAllowed, "another method has one here"))
+        .layer(axum::middleware::map_response(finish))
+        .with_state(app)
+}
+
+fn refused(code: Code, detail: &'static str) -> impl Future<Output = Response> {
+    std::future::ready(Refusal::new(code, detail).into_response())
+}
+
+/// What every answer carries.
+async fn finish(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}

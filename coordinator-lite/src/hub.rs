@@ -1,0 +1,214 @@
+//! Who is a member, held in memory, and what each box is told of the others.
+//!
+//! ```text
+//! database ── reload ──> Directory ── watch ──> one View per connected box ──> frames
+//! ```
+//! The database is the truth: after each change, also one by another program, the directory is read anew and every
+//! view finds for itself what its box has to hear. Refuses to remember anything that a restart would lose.
+
+mod directory;
+mod view;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot, watch};
+use trust::map::{Map, MapEpoch};
+use trust::{BoxKey, Coordinator, DecodeError, Revocations, Signed, Statement};
+use wire::Frame;
+
+pub(crate) use directory::{Directory, Member, Standing};
+use view::View;
+
+use crate::clock;
+use crate::service::Service;
+use crate::store::{Store, StoreError};
+
+/// Boxes that are connected at once.
+const PUSHES_MAX: usize = 1024;
+/// Frames that wait for a slow box.
+const FRAMES_MAX: usize = 8;
+/// A box that takes nothing for so long is let go; it comes again.
+const STALL_MAX: Duration = Duration::from_secs(30);
+/// How often a box hears that its map is still current.
+const CURRENT_EVERY: Duration = Duration::from_secs(1800);
+/// Another program's write is noticed within this time.
+const WATCH_EVERY: Duration = Duration::from_millis(300);
+
+#[derive(Debug)]
+pub(crate) struct Hub {
+    pub(crate) service: Service,
+    pub(crate) store: Store,
+    directory: watch::Sender<Arc<Directory>>,
+    epoch: AtomicU64,
+    told: Mutex<BTreeMap<BoxKey, MapEpoch>>,
+    /// Dropping the sender ends the push.
+    pushes: Mutex<BTreeMap<BoxKey, oneshot::Sender<()>>>,
+}
+
+impl Hub {
+    pub(crate) async fn start(service: Service, store: Store) -> Result<Self, StoreError> {
+        let directory = read(&store, &service).await?;
+        let epoch = AtomicU64::new(MapEpoch::first(clock::now()).0);
+        let directory = watch::Sender::new(Arc::new(directory));
+        let (told, pushes) = (Mutex::default(), Mutex::default());
+        Ok(Self { service, store, directory, epoch, told, pushes })
+    }
+
+    pub(crate) fn directory(&self) -> Arc<Directory> {
+        Arc::clone(&self.directory.borrow())
+    }
+
+    /// Reads the directory anew, and has all views look at it.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what is known stays.
+    pub(crate) async fn reload(&self) -> Result<(), StoreError> {
+        let directory = read(&self.store, &self.service).await?;
+        self.directory.send_replace(Arc::new(directory));
+        Ok(())
+    }
+
+    /// Notices what other programs write. Never ends.
+    pub(crate) async fn watch(&self) {
+        let mut known = None;
+        let mut failing = false;
+        loop {
+            tokio::time::sleep(WATCH_EVERY).await;
+            let looked = self.store.call(|database| database.version()).await;
+            let done = match looked {
+                // Also the first time: somebody may have written since the start.
+                Ok(version) if known.replace(version) != Some(version) => self.reload().await,
+                Ok(_) => Ok(()),
+                Err(error) => Err(error),
+            };
+            match done {
+                Ok(()) => failing = false,
+                Err(error) if !failing => {
+                    failing = true;
+                    tracing::error!(%error, "{}", error.code().what_to_do());
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    pub(crate) fn coordinator(&self, revocations: &Revocations) -> anyhow::Result<Coordinator> {
+        self.service.mesh.coordinator(clock::now(), revocations)
+    }
+
+    /// A whole map for one box, as of now.
+    ///
+    /// # Errors
+    /// None but for a fault of this program: the content is in bounds by its type.
+    pub(crate) fn map_for(&self, key: &BoxKey) -> Result<Signed<Map>, DecodeError> {
+        let mut view = View::new(*key);
+        view.look(&self.directory());
+        let map = view.whole(&self.service, self.next_epoch(key))?;
+        Ok(map)
+    }
+
+    /// The newest map that the box was told of; one it can't have when there was none since the start.
+    pub(crate) fn told(&self, key: &BoxKey) -> MapEpoch {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied();
+        told.unwrap_or(MapEpoch(self.epoch.load(Ordering::Relaxed)))
+    }
+
+    pub(crate) fn is_connected(&self, key: &BoxKey) -> bool {
+        let pushes = self.pushes.lock().unwrap_or_else(PoisonError::into_inner);
+        pushes.get(key).is_some_and(|ended| !ended.is_closed())
+    }
+
+    fn next_epoch(&self, key: &BoxKey) -> MapEpoch {
+        let epoch = MapEpoch(self.epoch.fetch_add(1, Ordering::Relaxed)).next();
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(*key, epoch);
+        epoch
+    }
+
+    /// Begins to push to a box, in place of any push before. None when too many are connected.
+    pub(crate) fn push(self: &Arc<Self>, key: BoxKey) -> Option<mpsc::Receiver<Bytes>> {
+        let (replace, replaced) = oneshot::channel();
+        let mut pushes = self.pushes.lock().unwrap_or_else(PoisonError::into_inner);
+        pushes.retain(|_, ended| !ended.is_closed());
+        if pushes.len() >= PUSHES_MAX && !pushes.contains_key(&key) {
+            return None;
+        }
+        drop(pushes.insert(key, replace));
+        drop(pushes);
+        let (frames, taken) = mpsc::channel(FRAMES_MAX);
+        let hub = Arc::clone(self);
+        tokio::spawn(async move {
+            let name = hub.directory().member(&key).map(|member| member.name().clone());
+            let name = name.map(|name| name.to_string()).unwrap_or_default();
+            tracing::info!(box.id = name, "a box is connected");
+            tokio::select! {
+                () = hub.tell(key, &frames) => {}
+                _ = replaced => {}
+            }
+            tracing::info!(box.id = name, "a box is no longer connected");
+        });
+        Some(taken)
+    }
+
+    /// Tells one box everything, until it is gone or revoked.
+    async fn tell(&self, key: BoxKey, frames: &mpsc::Sender<Bytes>) {
+        let mut changes = self.directory.subscribe();
+        let mut view = View::new(key);
+        let mut vouched = Instant::now();
+        loop {
+            let directory = Arc::clone(&changes.borrow_and_update());
+            let told = view.news(&directory, &self.service, || self.next_epoch(&key));
+            let news = match told {
+                Ok(news) => news,
+                Err(error) => return tracing::error!(%error, "a map can't be signed"),
+            };
+            for frame in &news {
+                if !send(frames, frame).await {
+                    return;
+                }
+            }
+            if !matches!(directory.standing(&key), Standing::Member) {
+                return;
+            }
+            let alive = Duration::from_secs(u64::from(Frame::ALIVE_EVERY_S));
+            match tokio::time::timeout(alive, changes.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return,
+                Err(_) => {
+                    if vouched.elapsed() >= CURRENT_EVERY {
+                        view.vouch();
+                        vouched = Instant::now();
+                    }
+                    if !send(frames, &Frame::Alive { now: clock::now() }).await {
+                        return;
+                    }
+                }
+            }
+            if frames.is_closed() {
+                return;
+            }
+        }
+    }
+}
+
+async fn send(frames: &mpsc::Sender<Bytes>, frame: &Frame) -> bool {
+    let Ok(mut line) = serde_json::to_vec(frame) else { return false };
+    line.push(b'\n');
+    frames.send_timeout(line.into(), STALL_MAX).await.is_ok()
+}
+
+async fn read(store: &Store, service: &Service) -> Result<Directory, StoreError> {
+    let root = service.mesh.root;
+    store.call(move |database| Ok(Directory::new(database.boxes()?, database.revocations(&root)?))).await
+}
+
+/// Signs with the coordinator's key.
+fn sign<T: Statement<Signer = trust::key::role::Coordinator>>(
+    service: &Service,
+    statement: T,
+) -> Result<Signed<T>, DecodeError> {
+    Signed::sign(statement, &service.secret)
+}

@@ -1,0 +1,90 @@
+//! All boxes as they are at one moment, and what is revoked. Refuses to change: another moment is another directory.
+
+use std::collections::BTreeMap;
+
+use trust::peer::Entry;
+use trust::{BoxKey, Limits, Name, Revocations, UnixSeconds};
+
+use crate::store::BoxRow;
+
+/// A box that came in.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    pub(crate) entry: Entry,
+    pub(crate) seen: Option<UnixSeconds>,
+}
+
+impl Member {
+    pub(crate) fn key(&self) -> &BoxKey {
+        self.entry.key()
+    }
+
+    pub(crate) fn name(&self) -> &Name {
+        &self.entry.chain.certificate.claims().name
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        self.entry.chain.invite.claims().limits
+    }
+}
+
+/// How a key stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Standing {
+    Member,
+    Revoked,
+    Unknown,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Directory {
+    members: BTreeMap<BoxKey, Member>,
+    names: BTreeMap<Name, BoxKey>,
+    revocations: Revocations,
+}
+
+impl Directory {
+    pub(crate) fn new(rows: Vec<BoxRow>, revocations: Revocations) -> Self {
+        let mut directory = Self { revocations, ..Self::default() };
+        for row in rows {
+            let (key, name) = (*row.key(), row.name().clone());
+            directory.names.insert(name, key);
+            directory.members.insert(key, Member { entry: row.entry, seen: row.seen });
+        }
+        directory
+    }
+
+    pub(crate) fn standing(&self, key: &BoxKey) -> Standing {
+        match self.members.get(key) {
+            Some(member) if self.is_revoked(member) => Standing::Revoked,
+            Some(_) => Standing::Member,
+            None => Standing::Unknown,
+        }
+    }
+
+    /// Whether or not it is revoked.
+    pub(crate) fn member(&self, key: &BoxKey) -> Option<&Member> {
+        self.members.get(key)
+    }
+
+    pub(crate) fn by_name(&self, name: &Name) -> Option<&Member> {
+        self.members.get(self.names.get(name)?)
+    }
+
+    pub(crate) fn is_revoked(&self, member: &Member) -> bool {
+        self.revocations.revokes_box(member.key())
+            || self.revocations.revokes_invite(&member.entry.chain.invite.id())
+    }
+
+    /// Those that can be peers at `now`, by rising key.
+    pub(crate) fn peers(&self, now: UnixSeconds) -> impl Iterator<Item = &Member> {
+        self.members.values().filter(move |member| {
+            let accepted = member.entry.membership.claims().state(now).is_accepted();
+            accepted && !self.is_revoked(member)
+        })
+    }
+
+    pub(crate) fn revocations(&self) -> &Revocations {
+        &self.revocations
+    }
+}

@@ -1,0 +1,121 @@
+//! What one connected box was told: from it and the newest directory follows what to tell it next. Decides only;
+//! epochs come from its caller, and the clock is asked once per look.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use trust::map::{Delta, Map, MapEpoch, PEERS_MAX, PeerMap, digest};
+use trust::peer::Entry;
+use trust::{BoxKey, DecodeError, Digest, List, Signed};
+use wire::Frame;
+
+use super::{Directory, sign};
+use crate::clock;
+use crate::service::Service;
+
+/// After so many changes a whole map follows; a box keeps [`PeerMap::DELTAS_MAX`].
+const DELTAS_MAX: usize = PeerMap::DELTAS_MAX - 8;
+
+#[derive(Debug)]
+pub(super) struct View {
+    recipient: BoxKey,
+    entries: BTreeMap<BoxKey, Entry>,
+    epoch: Option<MapEpoch>,
+    deltas: usize,
+    revocations: Option<Digest>,
+    /// Say that the map is current although nothing changed.
+    vouch: bool,
+}
+
+impl View {
+    pub(super) fn new(recipient: BoxKey) -> Self {
+        let entries = BTreeMap::new();
+        Self { recipient, entries, epoch: None, deltas: 0, revocations: None, vouch: false }
+    }
+
+    pub(super) fn vouch(&mut self) {
+        self.vouch = true;
+    }
+
+    /// Takes the peers that this box needs: those it had, and then those that were seen last.
+    pub(super) fn look(&mut self, directory: &Directory) {
+        let mut peers: Vec<_> =
+            directory.peers(clock::now()).filter(|member| *member.key() != self.recipient).collect();
+        if peers.len() > PEERS_MAX {
+            peers.sort_by_key(|member| (!self.entries.contains_key(member.key()), Reverse(member.seen)));
+            peers.truncate(PEERS_MAX);
+        }
+        self.entries = peers.into_iter().map(|member| (*member.key(), member.entry.clone())).collect();
+    }
+
+    /// What to tell, revocations first. A box that is revoked hears that, and nothing about others.
+    pub(super) fn news(
+        &mut self,
+        directory: &Directory,
+        service: &Service,
+        next: impl FnOnce() -> MapEpoch,
+    ) -> Result<Vec<Frame>, DecodeError> {
+        let mut frames = Vec::new();
+        let digest = directory.revocations().digest();
+        if self.revocations.replace(digest) != Some(digest) && !directory.revocations().is_empty() {
+            let entries: Vec<_> = directory.revocations().entries().into_iter().cloned().collect();
+            frames.push(Frame::Revocations { entries: List::try_from(entries).unwrap_or_default() });
+        }
+        if !matches!(directory.standing(&self.recipient), super::Standing::Member) {
+            return Ok(frames);
+        }
+        let before = std::mem::take(&mut self.entries);
+        self.entries.clone_from(&before);
+        self.look(directory);
+        let vouch = std::mem::take(&mut self.vouch);
+        match self.epoch {
+            Some(_) if self.entries == before && !vouch => {}
+            Some(from) if self.deltas < DELTAS_MAX => {
+                let to = next();
+                frames.push(Frame::Delta { delta: self.delta(service, &before, from, to)? });
+                (self.epoch, self.deltas) = (Some(to), self.deltas + 1);
+            }
+            Some(_) | None => {
+                let epoch = next();
+                frames.push(Frame::Map { map: self.whole(service, epoch)? });
+                (self.epoch, self.deltas) = (Some(epoch), 0);
+            }
+        }
+        Ok(frames)
+    }
+
+    pub(super) fn whole(&self, service: &Service, epoch: MapEpoch) -> Result<Signed<Map>, DecodeError> {
+        let entries: Vec<_> = self.entries.values().cloned().collect();
+        let map = Map {
+            mesh: service.mesh.id(),
+            recipient: self.recipient,
+            epoch,
+            issued: clock::now(),
+            entries: List::try_from(entries).unwrap_or_default(),
+        };
+        sign(service, map)
+    }
+
+    fn delta(
+        &self,
+        service: &Service,
+        before: &BTreeMap<BoxKey, Entry>,
+        from: MapEpoch,
+        to: MapEpoch,
+    ) -> Result<Signed<Delta>, DecodeError> {
+        let removed: Vec<_> = before.keys().filter(|key| !self.entries.contains_key(key)).copied().collect();
+        let is_new = |entry: &&Entry| before.get(entry.key()) != Some(*entry);
+        let changed: Vec<_> = self.entries.values().filter(is_new).cloned().collect();
+        let delta = Delta {
+            mesh: service.mesh.id(),
+            recipient: self.recipient,
+            from,
+            to,
+            issued: clock::now(),
+            removed: List::try_from(removed).unwrap_or_default(),
+            changed: List::try_from(changed).unwrap_or_default(),
+            result: digest(self.entries.values()),
+        };
+        sign(service, delta)
+    }
+}

@@ -1,0 +1,96 @@
+//! `invite`: signs an invite with the root's key and has the service know it. The seed is in the printed text alone.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Parser;
+use qrcode::render::unicode::Dense1x2;
+use qrcode::{EcLevel, QrCode};
+use trust::ticket::{CoordinatorUrl, InviteSeed};
+use trust::{Invite, InviteKind, Limits, MeshId, Name, Signed, Ticket};
+
+use super::{Root, apart, root_dir};
+use crate::service::{self, Mesh};
+use crate::span::Span;
+use crate::store::{Database, FILE};
+use crate::{clock, file};
+
+#[derive(Debug, Parser)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    data: crate::DataDir,
+    #[arg(long, value_name = "DIR")]
+    root_dir: Option<PathBuf>,
+    /// Whom it is for: the box will have this name, or this name with a dash and more behind it.
+    #[arg(long)]
+    name: Name,
+    /// How long it can be used: 90m, 12h, 7d; at most 90 days.
+    #[arg(long, default_value = "7d")]
+    expires: Span,
+    /// How many streams the box may publish; 0 for one that only carries.
+    #[arg(long, default_value_t = Limits::SINGLE.streams)]
+    streams: u8,
+    /// How many boxes may come in by it.
+    #[arg(long, default_value_t = Limits::SINGLE.boxes)]
+    boxes: u8,
+    /// Where the box finds the service, if not where the service itself says.
+    #[arg(long, value_name = "https://HOST[:PORT]")]
+    url: Option<CoordinatorUrl>,
+    /// The line alone, for programs.
+    #[arg(long)]
+    quiet: bool,
+}
+
+pub(crate) fn run(args: Args) -> Result<()> {
+    let (data_dir, root_dir) = (args.data.data_dir.clone(), root_dir(args.root_dir.clone())?);
+    apart(&data_dir, &root_dir)?;
+    let root = Root::expect(&root_dir)?;
+    let mesh = Mesh::expect(&data_dir)?;
+    ensure!(mesh.root == root.secret.public(), "the root's key is another mesh's: choose with --root-dir");
+    let url = match args.url.clone() {
+        Some(url) => url,
+        None => service::url(&data_dir)?.context(
+            "where boxes find the service is not known yet: start `coordinator-lite serve`, or say --url",
+        )?,
+    };
+    let now = clock::now();
+    let seed = InviteSeed(clock::random()?);
+    let invite = Invite {
+        mesh: MeshId::of(&mesh.root),
+        key: seed.secret().public(),
+        name: args.name.clone(),
+        kind: InviteKind::Box,
+        limits: Limits { boxes: args.boxes, streams: args.streams },
+        issued: now,
+        expires: now.plus(args.expires.0),
+    };
+    let expires = invite.expires;
+    let invite = Signed::sign(invite, &root.secret).context("signing the invite")?;
+    let pin = service::pin(&data_dir)?;
+    // Known before it is shown: what is printed can be used.
+    let path = data_dir.join(FILE);
+    let mut database =
+        Database::open_existing(&path, now).with_context(|| format!("opening {}", path.display()))?;
+    database.register_invite(&invite).context("nothing was made, since the service can't know it")?;
+    file::hand_over(&data_dir)?;
+    let ticket = Ticket { url: url.clone(), pin, root: mesh.root, invite, seed };
+    let text = ticket.text();
+    if args.quiet {
+        println!("{text}");
+        return Ok(());
+    }
+    println!("{text}\n");
+    println!("{}", code(&text)?);
+    println!("For {}, until {expires}, at {url}. Whoever has this text can use it.", args.name);
+    println!("On the box: relayd join INVITE");
+    println!("To compare by phone, the root: {}", mesh.root.fingerprint());
+    Ok(())
+}
+
+/// As half blocks, two modules to a character, dark on light whatever the terminal's colours are.
+fn code(text: &str) -> Result<String> {
+    let code = QrCode::with_error_correction_level(text, EcLevel::L).context("drawing the QR code")?;
+    let drawn = code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build();
+    let lines = drawn.lines().map(|line| format!("\u{1b}[97;40m{line}\u{1b}[0m\n"));
+    Ok(lines.collect())
+}

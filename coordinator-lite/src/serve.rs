@@ -1,0 +1,116 @@
+//! `serve`: the service. Its first start needs nothing but a mesh, which only the operator can make.
+
+use std::io::IsTerminal as _;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Parser;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use trust::Revocations;
+use trust::ticket::CoordinatorUrl;
+
+use crate::hub::Hub;
+use crate::service::{self, Service};
+use crate::store::{Database, FILE, Store};
+use crate::{clock, file, http};
+
+#[derive(Debug, Parser)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    data: crate::DataDir,
+    #[arg(long, value_name = "ADDR", default_value = "[::]:8443")]
+    listen: SocketAddr,
+    /// Where boxes reach the service, as it stands in invites; kept for later starts.
+    #[arg(long, value_name = "https://HOST[:PORT]")]
+    url: Option<CoordinatorUrl>,
+    /// Seconds between the heartbeats of a box.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=50), hide = true)]
+    heartbeat_s: u32,
+    /// Do not count the attempts of strangers: for tests that make thousands.
+    #[arg(long, hide = true)]
+    uncounted: bool,
+}
+
+pub(crate) fn run(args: Args) -> Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime")?;
+    let result = runtime.block_on(serve(args));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+async fn serve(args: Args) -> Result<()> {
+    let dir = &args.data.data_dir;
+    let service = Service::open(dir)?;
+    let now = clock::now();
+    if now < clock::EARLIEST {
+        bail!("the clock says {now}: set it first, since boxes take the time from here");
+    }
+    if let Err(error) = service.mesh.coordinator(now, &Revocations::new()) {
+        tracing::error!(error = format!("{error:#}"), "boxes will not believe this coordinator");
+    }
+    let path = dir.join(FILE);
+    let opened = Database::open_existing(&path, now);
+    let database = opened.with_context(|| format!("opening {}", path.display()))?;
+    let listener = TcpListener::bind(args.listen).await.with_context(|| {
+        format!("opening {}: is another program using it? Choose with --listen", args.listen)
+    })?;
+    let at = listener.local_addr().context("the port just opened")?;
+    let url = url(&args, at)?;
+    let store = Store::start(database).context("starting the database's thread")?;
+    let acceptor = http::acceptor(&service)?;
+    let token = service.token()?;
+    let hub = Arc::new(Hub::start(service, store).await?);
+    let app = Arc::new(http::App::new(Arc::clone(&hub), token, args.heartbeat_s, !args.uncounted));
+    file::replace(&dir.join("listen"), format!("{at}\n").as_bytes(), file::ALL)?;
+    tracing::info!(address = %at, url = %url, mesh = %hub.service.mesh.id(), "serving");
+    println!(
+        "Serving at {at}. Invites name {url}; the operator's page is https://localhost:{}/operator",
+        at.port()
+    );
+    let mut terminate = signal(SignalKind::terminate()).context("signals")?;
+    tokio::select! {
+        () = http::serve(listener, acceptor, http::router(app)) => bail!("the listener ended"),
+        () = hub.watch() => bail!("the watch over the database ended"),
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+    tracing::info!("ends");
+    Ok(())
+}
+
+/// As given, as kept, or as this machine calls itself.
+fn url(args: &Args, at: SocketAddr) -> Result<CoordinatorUrl> {
+    let dir = &args.data.data_dir;
+    let url = match (&args.url, service::url(dir)?) {
+        (Some(url), _) => url.clone(),
+        (None, Some(url)) => return Ok(url),
+        (None, None) => guess(at)?,
+    };
+    service::set_url(dir, &url)?;
+    Ok(url)
+}
+
+fn guess(at: SocketAddr) -> Result<CoordinatorUrl> {
+    let host = match at.ip() {
+        ip if ip.is_unspecified() => {
+            rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase()
+        }
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    };
+    let url = format!("https://{host}:{}", at.port());
+    let parsed = url.parse();
+    if at.ip().is_unspecified() {
+        tracing::warn!(
+            url,
+            "invites will name this address: if boxes can't reach it from outside, say --url"
+        );
+    }
+    parsed.with_context(|| format!("{url} can't stand in an invite: say --url"))
+}

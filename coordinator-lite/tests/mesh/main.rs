@@ -1,0 +1,15 @@
+//! The real coordinator and real boxes on loopback: coming in, being put out, and everything that breaks.
+//!
+//! `relayd` has to be built beside this test's own binaries; `cargo xtask test` does so.
+
+#![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
+
+mod breaking;
+mod client;
+mod described;
+mod enrolling;
+mod forging;
+mod house;
+mod operating;
+mod revoking;
+mod stealing;
