@@ -16,6 +16,7 @@ mod secrets;
 mod settings;
 mod status;
 mod tls;
+mod tunnel;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,6 +41,8 @@ enum Command {
     Lint(lint::LintArgs),
     /// Show tracks, groups of pictures, timestamps and skew of a file or a stream.
     Probe(probe::ProbeArgs),
+    /// Run a WireGuard tunnel from a wg-quick file, without any coordinator.
+    Tunnel(tunnel::Args),
 }
 
 fn main() -> ExitCode {
@@ -63,5 +66,6 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         }
         Command::Lint(args) => lint::run(args),
         Command::Probe(args) => probe::run(args),
+        Command::Tunnel(args) => tunnel::run(args).map(|()| ExitCode::SUCCESS),
     }
 }
