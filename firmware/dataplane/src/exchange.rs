@@ -135,6 +135,7 @@ impl<E: Engine> Exchange<E> {
     ) -> Inbound {
         debug_assert!(out.len() >= DATAGRAM_BYTES_MAX, "any datagram fits");
         let result = match Message::of(datagram) {
+            _ if !is_place(from) => Err(Drop::Malformed),
             None => Err(Drop::Malformed),
             Some(Message::Initiation) => self.handle_initiation(from, datagram, now, out),
             Some(Message::Response { receiver } | Message::Cookie { receiver }) => {
@@ -355,6 +356,12 @@ impl<E: Engine> Exchange<E> {
     pub fn drops(&self) -> Drops {
         self.drops
     }
+}
+
+/// Whether something can be sent there. A forged source that can't be answered must not reach a socket: its refusal
+/// would look like that of a kernel without GSO.
+fn is_place(address: SocketAddr) -> bool {
+    address.port() != 0 && !address.ip().is_unspecified() && !address.ip().is_multicast()
 }
 
 /// Where a peer is, if it has a session.

@@ -234,9 +234,11 @@ impl Plane {
 
     fn take_frame(&mut self, header: &vnet::VnetHeader, len: usize, now: Instant) {
         let frame = &mut self.device.frame[vnet::LEN..];
-        let route = packet::header(&frame[..len]).ok().and_then(|ip| self.exchange.route(ip.destination));
-        let Some(peer) = route else {
-            self.traffic.unroutable += 1;
+        let destination = packet::header(&frame[..len]).map(|ip| ip.destination);
+        let Some(peer) = destination.ok().and_then(|destination| self.exchange.route(destination)) else {
+            // Every host talks to its neighbours by multicast, and nobody misses that here.
+            self.traffic.unroutable +=
+                u64::from(!destination.is_ok_and(|destination| destination.is_multicast()));
             return;
         };
         let (exchange, batches, link, traffic) =

@@ -166,6 +166,9 @@ fn rubbish_is_counted_and_changes_nothing() {
     let from = a.address;
     assert_eq!(b.take(from, &[]).0, Inbound::Dropped(Drop::Malformed));
     assert_eq!(b.take(from, &[1; 147]).0, Inbound::Dropped(Drop::Malformed));
+    for forged in ["192.0.2.1:0", "0.0.0.0:5", "224.0.0.1:5", "[ff02::1]:5", "[::]:5"] {
+        assert_eq!(b.take(forged.parse().expect("an address"), &good).0, Inbound::Dropped(Drop::Malformed));
+    }
     let mut unknown = good.clone();
     unknown[7] ^= 0x55;
     assert_eq!(b.take(from, &unknown).0, Inbound::Dropped(Drop::Unknown));
@@ -175,7 +178,7 @@ fn rubbish_is_counted_and_changes_nothing() {
     let long: Vec<u8> = good.iter().copied().chain([0; 60_000]).collect();
     assert_eq!(b.take(from, &long).0, Inbound::Dropped(Drop::NotAuthentic));
     assert!(matches!(b.take(from, &good).0, Inbound::Deliver(_)));
-    let drops = Drops { malformed: 2, unknown: 1, not_authentic: 2, ..Drops::default() };
+    let drops = Drops { malformed: 7, unknown: 1, not_authentic: 2, ..Drops::default() };
     assert_eq!(b.exchange.drops(), drops);
 }
 
