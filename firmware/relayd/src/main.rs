@@ -19,6 +19,7 @@ mod settings;
 mod standing;
 mod status;
 mod tls;
+mod tunnel;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,6 +48,8 @@ enum Command {
     Lint(lint::LintArgs),
     /// Show tracks, groups of pictures, timestamps and skew of a file or a stream.
     Probe(probe::ProbeArgs),
+    /// Run a WireGuard tunnel from a wg-quick file, without any coordinator.
+    Tunnel(tunnel::Args),
 }
 
 fn main() -> ExitCode {
@@ -75,5 +78,6 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         }
         Command::Lint(args) => lint::run(args),
         Command::Probe(args) => probe::run(args),
+        Command::Tunnel(args) => tunnel::run(args).map(|()| ExitCode::SUCCESS),
     }
 }
