@@ -24,6 +24,8 @@ pub(crate) enum Purpose {
     Run,
     /// Publishing the test picture and reading media back
     Publish,
+    /// Tests in network namespaces
+    Lab,
     /// Tests in a browser
     Browser,
     /// Building for another architecture
@@ -86,6 +88,7 @@ impl Purpose {
                 }
             }
             Purpose::Publish => const { &[tool("ffmpeg", "ffmpeg"), library("fonts-dejavu-core")] },
+            Purpose::Lab => const { &[tool("iproute2", "ip")] },
             Purpose::Browser => {
                 const { &[tool("chromium", "chromium"), tool("nodejs", "node"), tool("npm", "npm")] }
             }
@@ -119,7 +122,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let everyday = [Purpose::Build, Purpose::Web, Purpose::Run, Purpose::Publish, Purpose::Browser];
+    let everyday =
+        [Purpose::Build, Purpose::Web, Purpose::Run, Purpose::Publish, Purpose::Lab, Purpose::Browser];
     let purposes = if args.purposes.is_empty() { &everyday[..] } else { &args.purposes };
     if args.check {
         let missing = missing(purposes)?;

@@ -82,7 +82,14 @@ fn perform(step: Step) -> Result<Option<Totals>> {
         Step::Format => command::run(command::cargo().args(["fmt", "--all", "--check"]))?,
         Step::Tidy => tidy::run()?,
         Step::Packages => {
-            let all = [Purpose::Build, Purpose::Web, Purpose::Run, Purpose::Publish, Purpose::Browser];
+            let all = [
+                Purpose::Build,
+                Purpose::Web,
+                Purpose::Run,
+                Purpose::Publish,
+                Purpose::Lab,
+                Purpose::Browser,
+            ];
             apt::require(&all, given)?;
         }
         // The pages are built into the daemon, so they come before everything that compiles it.

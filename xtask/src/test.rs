@@ -104,7 +104,7 @@ impl std::fmt::Display for Totals {
 
 /// Builds what the tests start, and runs all of them.
 pub(crate) fn suite(consent: Consent) -> Result<Totals> {
-    apt::require(&[Purpose::Build, Purpose::Web, Purpose::Run, Purpose::Publish], consent)?;
+    apt::require(&[Purpose::Build, Purpose::Web, Purpose::Run, Purpose::Publish, Purpose::Lab], consent)?;
     build::relayd(BuildProfile::Debug)?;
     let mut tests = command::cargo();
     tests.args(["test", "--workspace", "--locked", "--no-fail-fast"]);

@@ -28,18 +28,24 @@ pub(crate) struct Tunnel {
 }
 
 impl Lab {
-    /// `None`, and a word about it, when this is not root.
+    /// `None`, and a word about it, when this is not root or namespaces are forbidden even to root.
     pub(crate) fn new(name: &str) -> Option<Lab> {
         if !rustix::process::geteuid().is_root() || !Path::new("/dev/net/tun").exists() {
             println!("skipped: namespaces and /dev/net/tun need root");
             return None;
         }
         let name = format!("rb{}{name}", std::process::id());
+        let (first, second) = (format!("{name}{:?}", Side::A), format!("{name}{:?}", Side::B));
+        let mut add = Command::new("ip");
+        if !add.args(["netns", "add", &first]).status().expect("ip of Debian's iproute2 runs").success() {
+            println!("skipped: this machine makes no network namespaces");
+            return None;
+        }
+        run("ip", &["netns", "add", &second]);
         let dir = std::env::temp_dir().join(&name);
         fs::create_dir_all(&dir).expect("a directory");
         let lab = Lab { name, dir };
         for side in [Side::A, Side::B] {
-            run("ip", &["netns", "add", &lab.namespace(side)]);
             lab.ip(side, &["link", "set", "lo", "up"]);
         }
         let (a, b) = (lab.namespace(Side::A), lab.namespace(Side::B));

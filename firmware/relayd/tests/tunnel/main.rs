@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use lab::{Lab, Side, Tunnel};
 
+/// Private and public: the pairs of RFC 7748, 6.1.
 const A_KEY: (&str, &str) =
     ("dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=", "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=");
 const B_KEY: (&str, &str) =
