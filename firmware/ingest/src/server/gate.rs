@@ -79,11 +79,12 @@ impl Gate {
     pub(super) fn wait(self: &Arc<Self>, peer: IpAddr) -> Option<Waiting> {
         let household = household(peer);
         let mut waiting = lock(&self.waiting);
-        let count = waiting.entry(household).or_default();
-        if *count >= self.limits.waiting_per_address {
+        let count = waiting.get(&household).copied().unwrap_or(0);
+        if count >= self.limits.waiting_per_address {
             return None;
         }
-        *count += 1;
+        waiting.insert(household, count + 1);
+        drop(waiting);
         Some(Waiting { gate: Arc::clone(self), household })
     }
 

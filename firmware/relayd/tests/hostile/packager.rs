@@ -1,7 +1,7 @@
 //! The packaging child dies or hangs in the middle of a stream: one epoch is lost, nothing else.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::laboratory::{Laboratory, until};
 use crate::programme::{Coding, Publisher, Tag, code};
@@ -22,7 +22,7 @@ fn struck(signals: &[&str]) {
     let struck = Instant::now();
     for signal in signals {
         assert!(Command::new("kill").args([*signal, &child.to_string()]).status().unwrap().success());
-        std::thread::sleep(Duration::from_millis(100));
+        until("the signal has had its effect", || has_effect(child).then_some(()));
     }
     let rest: Vec<Tag> = tags[split(4_300)..].to_vec();
     let sending = std::thread::spawn(move || {
@@ -48,6 +48,15 @@ fn struck(signals: &[&str]) {
     let files = check_media(&lab, &whole);
     assert_eq!(files.len(), 2, "{}", whole.text);
     check_sync(&files[1], 4);
+}
+
+/// Whether the process is stopped, gone, or has no handler for SIGSEGV any more (bit 10 of the mask, proc(5)).
+fn has_effect(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let field =
+        |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+    let caught = u64::from_str_radix(field("SigCgt:"), 16).unwrap_or(0);
+    !matches!(field("State:").chars().next(), Some('R' | 'S' | 'D')) || caught & (1 << 10) == 0
 }
 
 #[test]

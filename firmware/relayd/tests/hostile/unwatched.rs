@@ -43,9 +43,9 @@ fn the_first_viewer_gets_each_part_when_it_is_whole() {
     until("the first parts are stored", || (stored(&lab) > 0).then_some(()));
     let mean = |jumps: &[u64]| jumps.iter().sum::<u64>() as f64 / jumps.len() as f64;
     let unwatched = jumps(&lab, Duration::from_secs(4));
+    let before = stored(&lab);
     playlist(&lab);
-    // What had waited comes at once.
-    std::thread::sleep(Duration::from_millis(300));
+    until("what had waited is stored", || (stored(&lab) > before).then_some(()));
     let watched = jumps(&lab, Duration::from_secs(3));
     println!("{unwatched:?} unwatched, {watched:?} watched");
     assert!(mean(&unwatched) > 2.0 * mean(&watched), "{unwatched:?}, then {watched:?}");
