@@ -11,9 +11,10 @@ use axum::response::Response;
 use http::header::{AUTHORIZATION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST};
 use http::{HeaderName, HeaderValue};
 use serde::Serialize;
+use stream::StreamName;
 use trust::{BoxKey, MembershipState, Name, Ula, UnixSeconds};
+use wire::Code;
 use wire::heartbeat::Heartbeat;
-use wire::{Code, StreamName};
 
 use super::call::{Call, json};
 use super::problem::Refusal;

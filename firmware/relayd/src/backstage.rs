@@ -11,7 +11,7 @@ use serve::{
     AudioStatus, Backstage, BackstageError, BoxView, Health, StreamState, StreamStatus, StudioStream,
     StudioView, VideoStatus,
 };
-use store::StreamName;
+use stream::StreamName;
 
 use crate::advice::advise;
 use crate::health;

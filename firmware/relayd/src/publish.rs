@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use ingest::{CloseReason, ConnectRequest, Desk, Event, Publication, PublishRequest, Refusal, Revocation};
 use media::Packager;
 use serve::RefusalView;
-use store::{Live, Store, StreamName};
+use store::{Live, Store};
+use stream::StreamName;
 use tokio::sync::{mpsc, watch};
 
 use crate::pipeline::{self, Pipeline};

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use ingest::server::same_key;
 use serde::{Deserialize, Serialize};
-use store::StreamName;
+use stream::StreamName;
 
 /// Streams a box may have.
 pub(crate) const STREAMS_MAX: usize = 64;

@@ -9,9 +9,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
-use store::StreamName;
-use stream::Ticks;
 use stream::window::WindowLimits;
+use stream::{StreamName, Ticks};
 
 /// Any part of the settings. Flags override a file field by field.
 #[derive(Clone, Debug, Default, Deserialize)]

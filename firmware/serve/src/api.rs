@@ -11,7 +11,7 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
-use store::StreamName;
+use stream::StreamName;
 
 use crate::Server;
 use crate::backstage::{Backstage, BackstageError, StreamStatus};
@@ -199,9 +199,9 @@ impl Call<'_> {
     async fn create(&self, body: Incoming) -> Answer {
         self.may_change()?;
         let NameBody { name } = self.read(body).await?;
-        let name: StreamName = name
-            .parse()
-            .map_err(|bad: store::BadName| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, bad.to_string()))?;
+        let name: StreamName = name.parse().map_err(|bad: stream::BadStreamName| {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, bad.to_string())
+        })?;
         let asked = name.clone();
         let key = self.backstage(move |backstage| backstage.create_stream(&asked)).await?;
         let key = key.map_err(|error| problem_of(&error))?;

@@ -3,7 +3,7 @@
 //! The views are the JSON of the API: snake_case, units last, no key anywhere but in [`StudioStream`].
 
 use serde::Serialize;
-use store::StreamName;
+use stream::StreamName;
 
 /// Implemented by the daemon. All methods are called off the I/O threads when they may block.
 pub trait Backstage: Send + Sync + 'static {

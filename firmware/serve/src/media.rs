@@ -8,9 +8,9 @@ use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, RANGE, USER_AGENT,
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use store::{Live, Object, ObjectError, PlaylistError, Rendered, StreamName};
-use stream::ObjectName;
+use store::{Live, Object, ObjectError, PlaylistError, Rendered};
 use stream::playlist::{PlaylistName, Reload};
+use stream::{ObjectName, StreamName};
 use tokio::time::Instant;
 
 use crate::Server;

@@ -1,7 +1,6 @@
 //! What a path asks for. A pure match: no decoding, no normalising, so that one thing has one path.
 
-use store::StreamName;
-use stream::ObjectName;
+use stream::{ObjectName, StreamName};
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Route<'a> {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::StoreError;
 use crate::live::Live;
-use crate::{StoreError, StreamName};
+use stream::StreamName;
 
 /// Segments dropped at most for one part that came: a part is far smaller than that many segments.
 const SHED_MAX: usize = 4096;

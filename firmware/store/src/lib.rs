@@ -12,7 +12,6 @@ mod books;
 mod disk;
 mod flv;
 mod live;
-mod name;
 mod numbers;
 mod object;
 #[cfg(test)]
@@ -22,8 +21,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use stream::Ticks;
 use stream::window::WindowLimits;
+use stream::{StreamName, Ticks};
 
 use crate::books::Books;
 use crate::disk::Disk;
@@ -32,7 +31,6 @@ use crate::numbers::Numbers;
 
 pub use flv::{FlvError, FlvReader};
 pub use live::{Live, ObjectError, PlaylistError, Producer, PushError, Rendered, Stats};
-pub use name::{BadName, StreamName};
 pub use object::{Object, ObjectReader};
 
 /// Where media is kept.
@@ -100,7 +98,7 @@ pub enum StoreError {
     #[error("starting the thread that writes media failed")]
     Keeper(#[source] io::Error),
     #[error(transparent)]
-    Name(#[from] BadName),
+    Name(#[from] stream::BadStreamName),
     #[error("the store has as many streams as it may have")]
     TooManyStreams,
 }

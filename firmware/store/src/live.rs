@@ -21,8 +21,8 @@ use crate::audience::Audience;
 use crate::books::Books;
 use crate::disk::{Disk, StoredFile};
 use crate::flv::{FlvReader, Ring};
-use crate::name::StreamName;
 use crate::numbers::Numbers;
+use stream::StreamName;
 
 mod memory;
 mod restored;

@@ -16,6 +16,7 @@ pub mod codec;
 pub mod cutter;
 pub mod flv;
 pub mod header;
+pub mod name;
 pub mod opus;
 pub mod playlist;
 pub mod timeline;
@@ -23,4 +24,5 @@ pub mod track;
 pub mod window;
 
 pub use header::{CutPart, EpochId, EpochRecord, ObjectName, PartHeader};
+pub use name::{BadStreamName, StreamName};
 pub use track::{AccessUnit, AudioFormat, Codec, Millis, Ticks, TrackConfig, TrackKind, Tracks};

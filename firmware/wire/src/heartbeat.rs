@@ -10,7 +10,7 @@ use trust::{BoxKey, Digest, Endpoint, Limits, List, UnixSeconds};
 
 use crate::enrol::{Board, Version};
 use crate::problem::Code;
-use crate::text::StreamName;
+use stream::StreamName;
 
 /// POST to [`crate::path::HEARTBEAT`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -25,7 +25,7 @@ pub use heartbeat::{Heartbeat, HeartbeatResponse};
 pub use problem::{Code, Problem};
 pub use push::Frame;
 pub use request::{BoxRequest, Method, ReplayGuard, RequestError};
-pub use text::{StreamName, Text};
+pub use text::Text;
 
 /// Before each path; a change that old boxes would misread gets another number.
 pub const PREFIX: &str = "/api/v1";

@@ -68,41 +68,6 @@ impl<'de, const MAX: usize> Deserialize<'de> for Text<MAX> {
     }
 }
 
-/// The name of a stream: 1 to 64 characters of `a-z A-Z 0-9 _ -`, the first one not a dash. It is a URI segment, a file
-/// name and a label as it is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct StreamName(Box<str>);
-
-/// The text is not a stream's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a stream's name is 1 to 64 letters, digits, `_` or `-`, and does not begin with `-`")]
-pub struct BadStreamName;
-
-impl StreamName {
-    pub const BYTES_MAX: usize = 64;
-
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for StreamName {
-    type Err = BadStreamName;
-    fn from_str(text: &str) -> Result<Self, BadStreamName> {
-        let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-        let fits = (1..=Self::BYTES_MAX).contains(&text.len()) && !text.starts_with('-');
-        if plain && fits { Ok(Self(text.into())) } else { Err(BadStreamName) }
-    }
-}
-
-impl<'de> Deserialize<'de> for StreamName {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_str(Parsed(PhantomData))
-    }
-}
-
 /// Reads a text in place, so that one that is too long is never copied.
 struct Parsed<T>(PhantomData<fn() -> T>);
 
@@ -133,14 +98,6 @@ mod tests {
         assert_eq!(Text::<4>::cut("ab\ncd").as_str(), "ab c");
         assert_eq!(Text::<3>::cut("aéé").as_str(), "aé");
         assert_eq!(Text::<2>::cut("aéé").as_str(), "a");
-    }
-
-    #[test]
-    fn only_plain_names_are_streams() {
-        for bad in ["", "-a", "a b", "a/b", "é", "a.b"] {
-            assert_eq!(bad.parse::<StreamName>(), Err(BadStreamName), "{bad}");
-        }
-        assert_eq!("Ana_live-2".parse::<StreamName>().unwrap().as_str(), "Ana_live-2");
     }
 
     proptest! {

@@ -7,8 +7,8 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use serve::{Backstage, BackstageError, BoxView, Health, Limits, Policy, Server, StreamStatus, StudioView};
-use store::{Producer, Store, StoreConfig, StreamName};
-use stream::{Codec, CutPart, EpochId, EpochRecord, Ticks, TrackConfig, Tracks};
+use store::{Producer, Store, StoreConfig};
+use stream::{Codec, CutPart, EpochId, EpochRecord, StreamName, Ticks, TrackConfig, Tracks};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 struct Stage;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
-use store::{Live, Producer, Store, StoreConfig, StreamName};
-use stream::{Codec, CutPart, EpochId, EpochRecord, Ticks, TrackConfig, Tracks};
+use store::{Live, Producer, Store, StoreConfig};
+use stream::{Codec, CutPart, EpochId, EpochRecord, StreamName, Ticks, TrackConfig, Tracks};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use stream::window::Memo;
 
 use super::*;
+use crate::Keep;
 use crate::disk::format;
-use crate::{Keep, StreamName};
+use stream::StreamName;
 
 const SECOND: EpochId = EpochId(0xdef);
 
