@@ -28,9 +28,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let purposes = [Purpose::Build, Purpose::Web, Purpose::Run, Purpose::Publish, Purpose::Bench];
     apt::require(&purposes, Consent::from_yes(args.yes))?;
-    let relayd = build::relayd(Profile::Release)?;
-    command::run(command::cargo().args(["build", "--locked", "--release", "--package", "bench"]))?;
-    let mut bench = command::program(command::target().join("release/bench"));
+    let relayd = build::relayd(Profile::Dist)?;
+    command::run(command::cargo().args(["build", "--locked", "--profile", "dist", "--package", "bench"]))?;
+    let mut bench = command::program(command::target().join("dist/bench"));
     bench.arg("--relayd").arg(relayd).arg("--dir").arg(command::target().join("bench"));
     bench.args(["--rounds", &args.rounds.to_string()]);
     for name in &args.only {

@@ -10,13 +10,24 @@ use crate::{command, web};
 pub(crate) enum Profile {
     Debug,
     Release,
+    /// As it is shipped.
+    Dist,
 }
 
 impl Profile {
+    /// As cargo calls it, which is not always as it calls the folder.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Profile::Debug => "dev",
+            Profile::Release | Profile::Dist => self.folder(),
+        }
+    }
+
     fn folder(self) -> &'static str {
         match self {
             Profile::Debug => "debug",
             Profile::Release => "release",
+            Profile::Dist => "dist",
         }
     }
 }
@@ -37,9 +48,7 @@ pub(crate) fn relayd(profile: Profile) -> Result<PathBuf> {
     web::ensure()?;
     let mut build = command::cargo();
     build.args(["build", "--locked", "--package", "relayd", "--package", "media", "--bins"]);
-    if profile == Profile::Release {
-        build.arg("--release");
-    }
+    build.args(["--profile", profile.name()]);
     command::run(&mut build)?;
     let relayd = relayd_path(profile);
     for binary in [relayd.clone(), relayd.with_file_name("relaybox-media")] {

@@ -77,7 +77,7 @@ fn build(chroot: &Chroot, packages: &[String]) -> Result<()> {
     let target = command::target().join("cross/target");
     std::fs::create_dir_all(&target).with_context(|| format!("could not make {}", target.display()))?;
     let mut words =
-        vec!["cargo", "build", "--release", "--locked", "--offline", "--target", &chroot.plan.target];
+        vec!["cargo", "build", "--profile", "dist", "--locked", "--offline", "--target", &chroot.plan.target];
     for package in packages {
         words.extend(["--package", package]);
     }
@@ -103,7 +103,7 @@ fn lay_out(chroot: &Chroot) -> Result<PathBuf> {
     use std::os::unix::fs::PermissionsExt;
     let out = chroot.path(inside::OUT);
     std::fs::create_dir_all(&out).with_context(|| format!("could not make {}", out.display()))?;
-    let built = command::target().join("cross/target").join(&chroot.plan.target).join("release");
+    let built = command::target().join("cross/target").join(&chroot.plan.target).join("dist");
     let copy = |from: &str, to: &str| {
         std::fs::copy(built.join(from), out.join(to)).with_context(|| format!("the build left no {from}"))
     };

@@ -41,7 +41,7 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn full(minutes: u32) -> Plan {
         let time = Duration::from_secs(u64::from(minutes) * 60);
-        Plan { time, reconnect_every: Duration::from_secs(60), profile: Profile::Release }
+        Plan { time, reconnect_every: Duration::from_secs(60), profile: Profile::Dist }
     }
 
     pub(crate) fn smoke() -> Plan {
