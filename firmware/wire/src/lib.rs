@@ -17,6 +17,7 @@ pub mod heartbeat;
 pub mod problem;
 pub mod push;
 pub mod request;
+pub mod stun;
 pub mod text;
 pub mod updates;
 

@@ -10,3 +10,4 @@ mod problems;
 mod pushes;
 mod requests;
 mod strictness;
+mod stun;
