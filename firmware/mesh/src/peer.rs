@@ -189,7 +189,7 @@ impl Peer {
                     pair.give_up();
                 }
                 if self.current == Some(Path::Tls) {
-                    self.current = None;
+                    (self.current, self.keep_at) = (None, around.now);
                     self.try_all(around, true);
                 }
             }
@@ -418,7 +418,7 @@ impl Peer {
     pub(crate) fn forget_sockets(&mut self, gone: impl Fn(SocketId) -> bool) {
         let goes = |path: &Path| matches!(path, Path::Direct { socket, .. } if gone(*socket));
         self.pairs.retain(|path, _| !goes(path));
-        self.current = self.current.filter(|path| !goes(path));
+        self.leave(goes);
     }
 
     /// The path that the data plane has to be told.
@@ -431,15 +431,25 @@ impl Peer {
     /// A box that may have been a relay is no peer any more.
     pub(crate) fn forget_relay(&mut self, relay: PeerId) {
         self.pairs.remove(&Path::Box(relay));
-        self.current = self.current.filter(|path| *path != Path::Box(relay));
+        self.leave(|path| *path == Path::Box(relay));
     }
 
-    /// A socket of its own that a path in use needs.
-    pub(crate) fn socket(&self) -> Option<SocketId> {
-        match self.current {
-            Some(Path::Direct { socket, .. }) if socket != SocketId::MAIN => Some(socket),
-            _ => None,
+    /// Leaves the path in use if it is one of those; another one is looked for at once.
+    fn leave(&mut self, goes: impl Fn(&Path) -> bool) {
+        if self.current.as_ref().is_some_and(goes) {
+            (self.current, self.keep_at) = (None, Duration::ZERO);
         }
+    }
+
+    /// A socket of its own that is needed: by the path in use, or by one that answers, since the other side may use
+    /// that.
+    pub(crate) fn socket(&self) -> Option<SocketId> {
+        let own = |path: Path| match path {
+            Path::Direct { socket, .. } if socket != SocketId::MAIN => Some(socket),
+            Path::Direct { .. } | Path::Box(_) | Path::Tls => None,
+        };
+        let answered = self.pairs.iter().filter(|(_, pair)| pair.is_answered());
+        self.current.and_then(own).or_else(|| answered.filter_map(|(path, _)| own(*path)).next())
     }
 }
 

@@ -35,7 +35,7 @@ impl Peer {
                     next = next.min(at);
                 }
             }
-            if let Some(at) = self.news_at {
+            if let (Some(at), Some(_)) = (self.news_at, self.current) {
                 next = next.min(at);
             }
         }
@@ -99,11 +99,14 @@ impl Peer {
         }
         self.choose(around);
         self.keep(around, commands);
-        if !self.is_direct() {
-            if !self.relays_tried && now >= since + RELAY_AFTER {
-                self.relays_tried = true;
+        let straight = self.is_direct();
+        if !self.relays_tried && now >= since + RELAY_AFTER {
+            self.relays_tried = true;
+            if !straight {
                 self.try_relays(around, true);
             }
+        }
+        if !straight {
             if now >= self.again_at {
                 let pace = if now.saturating_sub(since) < SOON { AGAIN_SOON } else { AGAIN_LATER };
                 self.again_at = now + dice.jittered(pace);
@@ -125,8 +128,14 @@ impl Peer {
         }
         let active = self.active.is_some_and(|at| now.saturating_sub(at) < ACTIVE);
         self.keep_at = now + if active { KEEP_ACTIVE } else { KEEP_IDLE };
-        if let Some(path) = self.current {
-            self.pair(path).keep(now);
+        match self.current {
+            Some(path) => self.pair(path).keep(now),
+            None => {
+                self.keep_at = now + KEEP_ACTIVE;
+                self.try_all(around, false);
+                self.call(u8::MAX, around, commands);
+                return;
+            }
         }
         if self.heard.is_none_or(|heard| now.saturating_sub(heard) >= SILENT + KEEP_IDLE) {
             // The session may be one that the peer does not have any more.
