@@ -39,13 +39,21 @@ use crate::hub::Hub;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
+/// What every box is told.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    /// Between heartbeats.
+    pub(crate) heartbeat_s: u32,
+    pub(crate) stun_ports: wire::stun::Ports,
+}
+
 /// What all handlers share.
 pub(crate) struct App {
     hub: Arc<Hub>,
     guard: Mutex<ReplayGuard>,
     attempts: Mutex<Attempts>,
     token: String,
-    heartbeat_s: u32,
+    terms: Terms,
     /// Whether attempts of strangers are counted.
     counting: bool,
 }
@@ -54,9 +62,9 @@ type State = axum::extract::State<Arc<App>>;
 type Answered = Result<Response, Refusal>;
 
 impl App {
-    pub(crate) fn new(hub: Arc<Hub>, token: String, heartbeat_s: u32, counting: bool) -> Self {
+    pub(crate) fn new(hub: Arc<Hub>, token: String, terms: Terms, counting: bool) -> Self {
         let guard = Mutex::new(ReplayGuard::new(hub.service.mesh.id(), clock::now()));
-        Self { hub, guard, attempts: Mutex::default(), token, heartbeat_s, counting }
+        Self { hub, guard, attempts: Mutex::default(), token, terms, counting }
     }
 }
 

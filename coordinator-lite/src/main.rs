@@ -16,6 +16,7 @@ mod serve;
 mod service;
 mod span;
 mod store;
+mod stun;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -12,9 +12,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use trust::Revocations;
 use trust::ticket::CoordinatorUrl;
 
+use crate::http::Terms;
 use crate::hub::Hub;
 use crate::service::{self, Service};
 use crate::store::{Database, FILE, Store};
+use crate::stun::Stun;
 use crate::{clock, file, http};
 
 #[derive(Debug, Parser)]
@@ -23,6 +25,10 @@ pub(crate) struct Args {
     data: crate::DataDir,
     #[arg(long, value_name = "ADDR", default_value = "[::]:8443")]
     listen: SocketAddr,
+    /// Where boxes learn from which address they are seen (STUN, UDP): two ports, on each of the machine's addresses that
+    /// are named.
+    #[arg(long, value_name = "ADDR,ADDR", value_delimiter = ',', default_value = "[::]:3478,[::]:3479")]
+    stun: Vec<SocketAddr>,
     /// Where boxes reach the service, as it stands in invites; kept for later starts.
     #[arg(long, value_name = "https://HOST[:PORT]")]
     url: Option<CoordinatorUrl>,
@@ -61,21 +67,26 @@ async fn serve(args: Args) -> Result<()> {
         format!("opening {}: is another program using it? Choose with --listen", args.listen)
     })?;
     let at = listener.local_addr().context("the port just opened")?;
+    let stun = Stun::open(&args.stun)?;
     let url = url(&args, at)?;
     let store = Store::start(database).context("starting the database's thread")?;
     let acceptor = http::acceptor(&service)?;
     let token = service.token()?;
     let hub = Arc::new(Hub::start(service, store).await?);
-    let app = Arc::new(http::App::new(Arc::clone(&hub), token, args.heartbeat_s, !args.uncounted));
+    let terms = Terms { heartbeat_s: args.heartbeat_s, stun_ports: stun.ports().clone() };
+    let app = Arc::new(http::App::new(Arc::clone(&hub), token, terms, !args.uncounted));
     file::replace(&dir.join("listen"), format!("{at}\n").as_bytes(), file::ALL)?;
     tracing::info!(address = %at, url = %url, mesh = %hub.service.mesh.id(), "serving");
     println!(
         "Serving at {at}. Invites name {url}; the operator's page is https://localhost:{}/operator",
         at.port()
     );
+    let udp: Vec<String> = stun.ports().iter().map(u16::to_string).collect();
+    println!("Boxes outside need TCP {} and UDP {}.", at.port(), udp.join(", "));
     let mut terminate = signal(SignalKind::terminate()).context("signals")?;
     tokio::select! {
         () = http::serve(listener, acceptor, http::router(app)) => bail!("the listener ended"),
+        () = stun.serve() => bail!("answering STUN ended"),
         () = hub.watch() => bail!("the watch over the database ended"),
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}

@@ -56,7 +56,8 @@ pub(super) async fn enrol(State(app): super::State, call: Call) -> Answered {
         membership,
         revocations: entries.try_into().unwrap_or_default(),
         map: app.hub.map_for(&key).map_err(|error| Refusal::internal(&error))?,
-        heartbeat_s: app.heartbeat_s,
+        heartbeat_s: app.terms.heartbeat_s,
+        stun_ports: app.terms.stun_ports.clone(),
     })
 }
 

@@ -32,8 +32,9 @@ pub(super) async fn heartbeat(State(app): super::State, call: Call) -> Answered 
         now: call.now,
         map_epoch: app.hub.told(&key),
         revocations: app.hub.directory().revocations().digest(),
-        next_s: app.heartbeat_s,
+        next_s: app.terms.heartbeat_s,
         notices: List::try_from(seen.notices).unwrap_or_default(),
+        stun_ports: app.terms.stun_ports.clone(),
     })
 }
 

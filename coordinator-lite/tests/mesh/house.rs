@@ -103,7 +103,8 @@ impl House {
         let _ = fs::remove_file(&listen);
         let log = File::options().create(true).append(true).open(self.dir.join("service.log")).unwrap();
         let service = coordinator()
-            .args(["serve", "--heartbeat-s", "1", "--listen", before.trim(), "--data-dir"])
+            .args(["serve", "--heartbeat-s", "1", "--listen", before.trim()])
+            .args(["--stun", "127.0.0.1:0,127.0.0.1:0", "--data-dir"])
             .arg(self.data_dir())
             .args(more)
             .stdout(log.try_clone().unwrap())

@@ -10,6 +10,7 @@ use trust::{
     Membership, Revocation, Revocations, RootKey, Signed, UnixSeconds, VerifyError,
 };
 
+use crate::stun;
 use crate::text::Text;
 
 /// Version of the software, as its release says.
@@ -63,6 +64,9 @@ pub struct EnrolResponse {
     pub map: Signed<Map>,
     /// Seconds between heartbeats.
     pub heartbeat_s: u32,
+    /// As in [`crate::HeartbeatResponse`], so that the first path need not wait for a heartbeat.
+    #[serde(default)]
+    pub stun_ports: stun::Ports,
 }
 
 /// What a box keeps of the answer, verified.

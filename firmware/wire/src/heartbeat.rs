@@ -10,6 +10,7 @@ use trust::{BoxKey, Digest, Endpoint, Limits, List, UnixSeconds};
 
 use crate::enrol::{Board, Version};
 use crate::problem::Code;
+use crate::stun;
 use stream::StreamName;
 
 /// POST to [`crate::path::HEARTBEAT`].
@@ -102,4 +103,7 @@ pub struct HeartbeatResponse {
     pub next_s: u32,
     /// What the box, or its friend, has to do something about.
     pub notices: List<Code, 16>,
+    /// Where the box learns from which address it is seen; none at a coordinator that does not say.
+    #[serde(default)]
+    pub stun_ports: stun::Ports,
 }

@@ -136,9 +136,11 @@ fn answer(parts: [Part; 3], revoke: Option<Part>, patch: Option<(u16, u8)>) {
         revocations: list(revoked(revoke).entries().into_iter().cloned().collect()),
         map: of(map).0.map(of(map).1.key(), 1, vec![]),
         heartbeat_s: 15,
+        stun_ports: list(vec![3478, 3479]),
     };
     let Some(read) = sent(&response, patch) else { return };
-    let signed = EnrolResponse { heartbeat_s: read.heartbeat_s, ..response };
+    let (heartbeat_s, stun_ports) = (read.heartbeat_s, read.stun_ports.clone());
+    let signed = EnrolResponse { heartbeat_s, stun_ports, ..response };
     // A revocation that was bent is as if it had not come: whoever sits on the line can hold it back as well.
     let whole = EnrolResponse { revocations: list(vec![]), ..read.clone() }
         == EnrolResponse { revocations: list(vec![]), ..signed.clone() };

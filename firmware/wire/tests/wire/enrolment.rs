@@ -28,6 +28,7 @@ fn response(mesh: &Mesh, joined: &Joined, others: &[&Joined]) -> EnrolResponse {
         revocations: list(vec![]),
         map: mesh.map(joined.key(), 1, entries),
         heartbeat_s: 15,
+        stun_ports: list(vec![3478, 3479]),
     }
 }
 
@@ -47,7 +48,7 @@ fn a_box_comes_in_by_a_text() {
     assert_eq!((identity.name().as_str(), binding.generation), ("ana", 1));
 
     let answer = response(&mesh, &joined, &[&mesh.join(2)]);
-    strictness::check(&answer, &[]);
+    strictness::check(&answer, &["stun_ports"]);
     let enrolled = answer.check(&ticket.root, &joined.chain, NOW).unwrap();
     assert_eq!(enrolled.membership.key, joined.key());
     let judge = Judge::of(&mesh);

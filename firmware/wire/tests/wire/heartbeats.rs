@@ -78,9 +78,11 @@ fn an_answer_has_its_fields() {
         revocations: Revocations::new().digest(),
         next_s: 15,
         notices: list(vec![Code::StreamTaken]),
+        stun_ports: list(vec![3478, 3479]),
     };
-    strictness::check(&answer, &[]);
+    strictness::check(&answer, &["stun_ports"]);
     let mut json = serde_json::to_value(&answer).unwrap();
+    assert_eq!(json["stun_ports"], serde_json::json!([3478, 3479]));
     assert_eq!(json["notices"][0], "stream-taken");
     json["notices"] = vec!["of-a-later-version"].into();
     assert_eq!(serde_json::from_value::<HeartbeatResponse>(json).unwrap().notices[0], Code::Other);
