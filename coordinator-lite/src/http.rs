@@ -15,6 +15,7 @@ mod members;
 mod openapi;
 mod operator;
 mod problem;
+mod relay;
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -34,6 +35,7 @@ use self::attempts::Attempts;
 use self::problem::Refusal;
 use crate::clock;
 use crate::hub::Hub;
+use crate::relay::Relay;
 
 /// Who is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +54,7 @@ pub(crate) struct App {
     hub: Arc<Hub>,
     guard: Mutex<ReplayGuard>,
     attempts: Mutex<Attempts>,
+    relay: Arc<Relay>,
     token: String,
     terms: Terms,
     /// Whether attempts of strangers are counted.
@@ -62,9 +65,9 @@ type State = axum::extract::State<Arc<App>>;
 type Answered = Result<Response, Refusal>;
 
 impl App {
-    pub(crate) fn new(hub: Arc<Hub>, token: String, terms: Terms, counting: bool) -> Self {
+    pub(crate) fn new(hub: Arc<Hub>, relay: Arc<Relay>, token: String, terms: Terms, counting: bool) -> Self {
         let guard = Mutex::new(ReplayGuard::new(hub.service.mesh.id(), clock::now()));
-        Self { hub, guard, attempts: Mutex::default(), token, terms, counting }
+        Self { hub, guard, attempts: Mutex::default(), relay, token, terms, counting }
     }
 }
 
@@ -97,6 +100,7 @@ fn routes() -> Routes {
         .post(path::RENEW, api::renew)
         .post(path::WIREGUARD, members::wireguard)
         .get(path::PUSH, members::push)
+        .get(path::RELAY, relay::relay)
         .get(path::LOOKUP, members::lookup)
         .get(path::REVOCATIONS, members::revocations)
         .post(path::REVOCATIONS, members::merge_revocations)

@@ -122,6 +122,24 @@ impl Hub {
         pushes.get(key).is_some_and(|ended| !ended.is_closed())
     }
 
+    /// Ends once the box is no member any more, or its membership has ended.
+    pub(crate) async fn until_out(&self, key: &BoxKey) {
+        let mut changes = self.directory.subscribe();
+        loop {
+            let directory = Arc::clone(&changes.borrow_and_update());
+            let lapses = directory.member(key).map(|member| member.entry.membership.claims().lapses());
+            let is_member = matches!(directory.standing(key), Standing::Member);
+            if !is_member || lapses.is_none_or(|lapses| clock::now() >= lapses) {
+                return;
+            }
+            // The clock is looked at now and then.
+            let look = Duration::from_secs(u64::from(Frame::ALIVE_EVERY_S));
+            if let Ok(Err(_)) = tokio::time::timeout(look, changes.changed()).await {
+                return;
+            }
+        }
+    }
+
     fn next_epoch(&self, key: &BoxKey) -> MapEpoch {
         let epoch = MapEpoch(self.epoch.fetch_add(1, Ordering::Relaxed)).next();
         self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(*key, epoch);

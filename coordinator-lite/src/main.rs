@@ -10,6 +10,7 @@ mod file;
 mod http;
 mod hub;
 mod operator;
+mod relay;
 #[cfg(test)]
 mod scratch;
 mod serve;

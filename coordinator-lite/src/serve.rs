@@ -14,6 +14,7 @@ use trust::ticket::CoordinatorUrl;
 
 use crate::http::Terms;
 use crate::hub::Hub;
+use crate::relay::{Budget, Relay};
 use crate::service::{self, Service};
 use crate::store::{Database, FILE, Store};
 use crate::stun::Stun;
@@ -29,6 +30,8 @@ pub(crate) struct Args {
     /// are named.
     #[arg(long, value_name = "ADDR,ADDR", value_delimiter = ',', default_value = "[::]:3478,[::]:3479")]
     stun: Vec<SocketAddr>,
+    #[command(flatten)]
+    budget: Budget,
     /// Where boxes reach the service, as it stands in invites; kept for later starts.
     #[arg(long, value_name = "https://HOST[:PORT]")]
     url: Option<CoordinatorUrl>,
@@ -74,7 +77,8 @@ async fn serve(args: Args) -> Result<()> {
     let token = service.token()?;
     let hub = Arc::new(Hub::start(service, store).await?);
     let terms = Terms { heartbeat_s: args.heartbeat_s, stun_ports: stun.ports().clone() };
-    let app = Arc::new(http::App::new(Arc::clone(&hub), token, terms, !args.uncounted));
+    let relay = Arc::new(Relay::new(args.budget));
+    let app = Arc::new(http::App::new(Arc::clone(&hub), relay, token, terms, !args.uncounted));
     file::replace(&dir.join("listen"), format!("{at}\n").as_bytes(), file::ALL)?;
     tracing::info!(address = %at, url = %url, mesh = %hub.service.mesh.id(), "serving");
     println!(

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
+use hyper::upgrade::OnUpgrade;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use trust::{BoxKey, Signed, UnixSeconds};
@@ -30,6 +31,8 @@ pub(super) struct Call {
     pub(super) now: UnixSeconds,
     pub(super) headers: HeaderMap,
     pub(super) query: Option<String>,
+    /// There when the request asks for another protocol.
+    pub(super) upgrade: Option<OnUpgrade>,
     method: Method,
     target: String,
     body: Bytes,
@@ -44,7 +47,7 @@ impl FromRequest<Arc<App>> for Call {
 }
 
 async fn read(request: Request) -> Result<Call, Refusal> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let method = match parts.method {
         http::Method::GET | http::Method::HEAD => Method::Get,
         http::Method::POST => Method::Post,
@@ -60,7 +63,8 @@ async fn read(request: Request) -> Result<Call, Refusal> {
     };
     let peer = parts.extensions.get::<Peer>().map_or(IpAddr::from([0; 16]), |peer| peer.0);
     let query = parts.uri.query().map(str::to_owned);
-    Ok(Call { peer, now: clock::now(), headers: parts.headers, query, method, target, body })
+    let upgrade = parts.extensions.remove::<OnUpgrade>();
+    Ok(Call { peer, now: clock::now(), headers: parts.headers, query, upgrade, method, target, body })
 }
 
 impl Call {

@@ -13,6 +13,7 @@ use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -31,6 +32,8 @@ const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
 /// A peer that takes nothing for so long is gone.
 const STALL_MAX_MS: u32 = 30_000;
 const BUFFER_BYTES_MAX: usize = 64 << 10;
+/// What the kernel takes beyond what is on its way: what waits longer waits here, where it can be dropped.
+const UNSENT_BYTES_MAX: u32 = 64 << 10;
 /// After accepting failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -126,7 +129,8 @@ async fn connection(
 ) {
     let prepared = stream
         .set_nodelay(true)
-        .and_then(|()| Ok(rustix::net::sockopt::set_tcp_user_timeout(&stream, STALL_MAX_MS)?));
+        .and_then(|()| Ok(rustix::net::sockopt::set_tcp_user_timeout(&stream, STALL_MAX_MS)?))
+        .and_then(|()| SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX));
     if let Err(error) = prepared {
         tracing::debug!(%error, "a socket's options failed");
     }
@@ -142,6 +146,7 @@ async fn connection(
         .header_read_timeout(HEAD_TIME_MAX)
         .max_buf_size(BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
         .await;
     if let Err(error) = served {
         tracing::trace!(%error, "a connection broke off");

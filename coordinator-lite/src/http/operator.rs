@@ -19,6 +19,7 @@ use wire::heartbeat::Heartbeat;
 use super::call::{Call, json};
 use super::problem::Refusal;
 use super::{Answered, App};
+use crate::relay::Relayed;
 use crate::store::{InviteRow, StoreError, Uptime};
 
 const FORWARDED: [&str; 2] = ["forwarded", "x-forwarded-for"];
@@ -55,6 +56,8 @@ pub(super) struct BoxView {
     pub(super) board: String,
     /// The last one, as the box sent it.
     pub(super) heartbeat: Option<Heartbeat>,
+    /// Over TLS through this service.
+    pub(super) relayed: Relayed,
 }
 
 /// How a box stands.
@@ -178,6 +181,7 @@ impl App {
                 address: membership.address,
                 state,
                 connected: self.hub.is_connected(row.key()),
+                relayed: self.relay.relayed(row.key()),
                 enrolled: row.enrolled,
                 membership_ends: membership.expires(),
                 seen: row.seen,

@@ -19,7 +19,7 @@ pub(crate) fn now() -> UnixSeconds {
 
 pub(crate) struct Hand {
     secret: BoxSecret,
-    mesh: MeshId,
+    pub(crate) mesh: MeshId,
     pub(crate) enrolled: EnrolResponse,
 }
 
@@ -43,6 +43,15 @@ impl Hand {
         };
         let enrolled = post(house, &secret, mesh, path::ENROL, &request);
         Self { secret, mesh, enrolled }
+    }
+
+    pub(crate) fn address(&self) -> Ula {
+        self.enrolled.membership.claims().address
+    }
+
+    /// The field of a request's head that says who made it.
+    pub(crate) fn signature(&self, method: Method, target: &str, body: &[u8]) -> String {
+        signature(&self.secret, self.mesh, method, target, body)
     }
 
     pub(crate) fn post<T: DeserializeOwned>(

@@ -16,6 +16,7 @@ pub mod enrol;
 pub mod heartbeat;
 pub mod problem;
 pub mod push;
+pub mod relay;
 pub mod request;
 pub mod stun;
 pub mod text;
@@ -45,6 +46,8 @@ pub mod path {
     pub const WIREGUARD: &str = "/api/v1/wireguard";
     /// GET -> [`crate::Frame`], one per line, for as long as the connection lasts.
     pub const PUSH: &str = "/api/v1/push";
+    /// GET with `Upgrade:` [`crate::relay::PROTOCOL`] -> 101, and then frames of [`crate::relay`], both ways.
+    pub const RELAY: &str = "/api/v1/relay";
     /// GET `?name=` or `?key=` -> [`crate::updates::LookupResponse`].
     pub const LOOKUP: &str = "/api/v1/box";
     /// POST [`crate::updates::RevocationSet`], either way -> 204; GET -> the same.

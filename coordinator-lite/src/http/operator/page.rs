@@ -87,12 +87,12 @@ fn boxes(overview: &Overview) -> String {
     }
     if rows.is_empty() {
         rows.push_str(
-            "<tr><td colspan=\"9\">None yet: <code>coordinator-lite invite --name NAME</code></td></tr>",
+            "<tr><td colspan=\"10\">None yet: <code>coordinator-lite invite --name NAME</code></td></tr>",
         );
     }
     format!(
         "<h2>Boxes</h2><div class=\"wide\"><table><thead><tr><th>Name<th>State<th>Seen<th>7 days<th>30 days\
-         <th>Version<th>Board<th>Load<th>Paths</tr></thead><tbody>{rows}</tbody></table></div>"
+         <th>Version<th>Board<th>Load<th>Paths<th>Relayed</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 }
 
@@ -117,9 +117,10 @@ fn row(view: &BoxView, now: UnixSeconds) -> String {
         let direct = beat.paths.iter().filter(|path| path.kind == PathKind::Direct).count();
         format!("{direct} of {} direct", beat.paths.len())
     });
+    let relayed = megabytes(view.relayed.sent_bytes.saturating_add(view.relayed.received_bytes));
     format!(
         "<tr class=\"{class}\"><th scope=\"row\"><span title=\"{}\">{}</span><td>{state}<td>{seen}<td>{}<td>{}<td>{}<td>{}\
-         <td>{load}<td>{paths}</tr>",
+         <td>{load}<td>{paths}<td>{relayed}</tr>",
         view.address,
         view.name,
         percent(view.uptime.days_7_milli),
@@ -127,6 +128,14 @@ fn row(view: &BoxView, now: UnixSeconds) -> String {
         Escaped(&view.version),
         Escaped(&view.board),
     )
+}
+
+/// Nothing for nothing.
+fn megabytes(bytes: u64) -> String {
+    match bytes {
+        0 => String::new(),
+        _ => format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000),
+    }
 }
 
 fn percent(milli: u32) -> String {

@@ -8,6 +8,7 @@ mod heartbeats;
 mod mesh;
 mod problems;
 mod pushes;
+mod relaying;
 mod requests;
 mod strictness;
 mod stun;
