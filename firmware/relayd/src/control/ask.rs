@@ -5,6 +5,9 @@ use std::fmt;
 use std::time::Instant;
 
 use anyhow::Result;
+use http::StatusCode;
+use http_body_util::{BodyExt as _, Limited};
+use hyper::upgrade::Upgraded;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use trust::clock::{Answer, ClockError, Nonce};
@@ -17,6 +20,8 @@ use wire::{BoxRequest, Code, Method, Problem, Text, path};
 use super::channel::{Channel, ChannelError, Opened};
 use super::hour::Hour;
 use super::keys::random;
+
+const PROBLEM_BYTES_MAX: usize = 4096;
 
 /// A question was not answered as asked.
 #[derive(Debug, thiserror::Error)]
@@ -129,19 +134,27 @@ impl Desk {
         read(status, &body)
     }
 
+    /// A connection that goes on in another protocol.
+    pub(super) async fn upgrade(
+        &mut self,
+        target: &str,
+        protocol: &'static str,
+    ) -> Result<Upgraded, AskError> {
+        let signature = self.sign(Method::Get, target, &[])?;
+        let sent = self.channel.upgrade(target, &signature, protocol).await;
+        let opened = sent.map_err(AskError::Channel)?;
+        if opened.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(refusal(opened).await);
+        }
+        hyper::upgrade::on(opened).await.map_err(|error| AskError::Channel(ChannelError::Broken(error)))
+    }
+
     /// An answer that goes on.
     pub(super) async fn open(&mut self, target: &str) -> Result<Opened, AskError> {
-        use http_body_util::{BodyExt as _, Limited};
         let signature = self.sign(Method::Get, target, &[])?;
         let sent = self.channel.send(Method::Get, target, Some(&signature), Vec::new()).await;
         let opened = sent.map_err(AskError::Channel)?;
-        let status = opened.status().as_u16();
-        if status == 200 {
-            return Ok(opened);
-        }
-        let body = Limited::new(opened.into_body(), 4096).collect().await;
-        let body = body.map_err(|_| AskError::Status(status))?.to_bytes();
-        Err(read::<serde_json::Value>(status, &body).err().unwrap_or(AskError::Status(status)))
+        if opened.status() == StatusCode::OK { Ok(opened) } else { Err(refusal(opened).await) }
     }
 
     async fn signed(
@@ -166,6 +179,17 @@ impl Desk {
             nonce: RequestNonce(random().map_err(|_| AskError::Sign)?),
         };
         Signed::sign(request, &self.identity).map(|signed| signed.to_string()).map_err(|_| AskError::Sign)
+    }
+}
+
+/// Why the answer is not what was asked for.
+async fn refusal(opened: Opened) -> AskError {
+    let status = opened.status().as_u16();
+    match Limited::new(opened.into_body(), PROBLEM_BYTES_MAX).collect().await {
+        Ok(body) => {
+            read::<serde_json::Value>(status, &body.to_bytes()).err().unwrap_or(AskError::Status(status))
+        }
+        Err(_) => AskError::Status(status),
     }
 }
 

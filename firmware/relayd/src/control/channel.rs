@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST, HeaderValue};
+use http::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue, UPGRADE};
+use http::request::Builder;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -23,6 +25,8 @@ use super::pin;
 
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 const ANSWER_MAX: Duration = Duration::from_secs(15);
+/// What the kernel takes beyond what is on its way: a datagram for the relay that waits longer is better dropped.
+const UNSENT_BYTES_MAX: u32 = 64 << 10;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ChannelError {
@@ -96,19 +100,40 @@ impl Channel {
         signature: Option<&str>,
         body: Vec<u8>,
     ) -> Result<Opened, ChannelError> {
+        let mut request = self.request(method, target, signature);
+        if !body.is_empty() {
+            request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        self.exchange(request, body).await
+    }
+
+    /// Asks to go on in another protocol.
+    pub(super) async fn upgrade(
+        &mut self,
+        target: &str,
+        signature: &str,
+        protocol: &'static str,
+    ) -> Result<Opened, ChannelError> {
+        let request = self.request(Method::Get, target, Some(signature));
+        let request = request.header(CONNECTION, "Upgrade").header(UPGRADE, protocol);
+        self.exchange(request, Vec::new()).await
+    }
+
+    fn request(&self, method: Method, target: &str, signature: Option<&str>) -> Builder {
         let method = match method {
             Method::Get => http::Method::GET,
             Method::Post => http::Method::POST,
             Method::Delete => http::Method::DELETE,
         };
         let authority = self.url.as_str().trim_start_matches("https://");
-        let mut request = Request::builder().method(method).uri(target).header(HOST, authority);
-        if !body.is_empty() {
-            request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let request = Request::builder().method(method).uri(target).header(HOST, authority);
+        match signature {
+            Some(signature) => request.header(wire::request::HEADER, signature),
+            None => request,
         }
-        if let Some(signature) = signature {
-            request = request.header(wire::request::HEADER, signature);
-        }
+    }
+
+    async fn exchange(&mut self, request: Builder, body: Vec<u8>) -> Result<Opened, ChannelError> {
         let request = request.body(Full::new(Bytes::from(body))).map_err(ChannelError::Request)?;
         // One that the coordinator closed meanwhile says so at once.
         let mut open = self.open.take();
@@ -133,6 +158,7 @@ impl Channel {
         let stream = timeout(CONNECT_MAX, TcpStream::connect((self.host.as_str(), self.port)));
         let stream = stream.await.map_err(late)?.map_err(unreachable)?;
         stream.set_nodelay(true).map_err(unreachable)?;
+        SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX).map_err(unreachable)?;
         let stream = timeout(CONNECT_MAX, self.connector.connect(self.name.clone(), stream));
         let stream = stream.await.map_err(late)?.map_err(|error| {
             if pin::is_mismatch(&error) {
@@ -144,7 +170,7 @@ impl Channel {
         let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(ChannelError::Broken)?;
         // Ends with its sender.
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            if let Err(error) = connection.with_upgrades().await {
                 tracing::trace!(%error, "the coordinator's connection broke off");
             }
         });
