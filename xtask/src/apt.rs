@@ -88,7 +88,15 @@ impl Purpose {
                 }
             }
             Purpose::Publish => const { &[tool("ffmpeg", "ffmpeg"), library("fonts-dejavu-core")] },
-            Purpose::Lab => const { &[tool("iproute2", "ip")] },
+            Purpose::Lab => {
+                const {
+                    &[
+                        tool("iproute2", "ip"),
+                        tool("miniupnpd-nftables", "miniupnpd"),
+                        tool("nftables", "nft"),
+                    ]
+                }
+            }
             Purpose::Browser => {
                 const { &[tool("chromium", "chromium"), tool("nodejs", "node"), tool("npm", "npm")] }
             }

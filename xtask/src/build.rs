@@ -1,10 +1,29 @@
 //! Building the daemon and its media child, which must lie beside each other.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 
 use crate::{command, web};
+
+/// The two daemons of a mesh.
+#[derive(Clone, Debug)]
+pub(crate) struct MeshBinaries {
+    pub(crate) relayd: PathBuf,
+    pub(crate) coordinator: PathBuf,
+}
+
+impl MeshBinaries {
+    /// What makes another run of this program take the same ones and build nothing.
+    pub(crate) fn environment(&self) -> [(&str, &Path); 2] {
+        [(RELAYD, &self.relayd), (COORDINATOR, &self.coordinator)]
+    }
+}
+
+/// Names a daemon that is there already.
+const RELAYD: &str = "RELAYD";
+/// The same for the coordinator.
+const COORDINATOR: &str = "COORDINATOR";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Profile {
@@ -40,7 +59,7 @@ pub(crate) fn relayd_path(profile: Profile) -> PathBuf {
 /// Builds pages, daemon and media child; returns the daemon's path. A daemon that the environment names in `RELAYD`,
 /// an installed one for example, is taken as it is.
 pub(crate) fn relayd(profile: Profile) -> Result<PathBuf> {
-    if let Some(named) = std::env::var_os("RELAYD") {
+    if let Some(named) = std::env::var_os(RELAYD) {
         let named = command::root().join(named);
         eprintln!("nothing is built: RELAYD names {}", named.display());
         return Ok(named);
@@ -55,4 +74,31 @@ pub(crate) fn relayd(profile: Profile) -> Result<PathBuf> {
         ensure!(binary.is_file(), "the build left no {}", binary.display());
     }
     Ok(relayd)
+}
+
+/// Builds the daemons of a mesh, without what a box needs for taking streams in. Those that the environment names in
+/// `RELAYD` and `COORDINATOR` are taken as they are.
+pub(crate) fn mesh(profile: Profile) -> Result<MeshBinaries> {
+    let named = |name| std::env::var_os(name).map(|path| command::root().join(path));
+    let built = |name| command::target().join(profile.folder()).join(name);
+    let binaries = MeshBinaries {
+        relayd: named(RELAYD).unwrap_or_else(|| built("relayd")),
+        coordinator: named(COORDINATOR).unwrap_or_else(|| built("coordinator-lite")),
+    };
+    let packages = [(RELAYD, "relayd"), (COORDINATOR, "coordinator-lite")];
+    let missing: Vec<&str> =
+        packages.iter().filter(|(name, _)| named(name).is_none()).map(|(_, package)| *package).collect();
+    if !missing.is_empty() {
+        web::ensure()?;
+        let mut build = command::cargo();
+        build.args(["build", "--locked", "--bins", "--profile", profile.name()]);
+        for package in missing {
+            build.args(["--package", package]);
+        }
+        command::run(&mut build)?;
+    }
+    for binary in [&binaries.relayd, &binaries.coordinator] {
+        ensure!(binary.is_file(), "there is no {}", binary.display());
+    }
+    Ok(binaries)
 }

@@ -1,8 +1,11 @@
-//! `cargo xtask demo`: one box on this machine, with a test picture, from nothing to something one can watch.
+//! `cargo xtask demo`: one box on this machine, with a test picture, from nothing to something one can watch; with
+//! `--boxes`, several that reach each other.
 //!
 //! It is also a proof: with `--seconds` it ends by itself, and its exit status is 0 only if media was published
 //! through RTMP, served, read back over HTTP and decoded by a program that is not ours.
 
+mod boxes;
+mod door;
 mod status;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -30,6 +33,11 @@ const MEDIA_S_MIN: f64 = 3.0;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
+    /// So many boxes behind different routers and a coordinator, in network namespaces, in place of one box with a
+    /// picture
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=boxes::BOXES_MAX))]
+    #[arg(conflicts_with_all = ["no_publisher", "http", "rtmp"])]
+    boxes: Option<u8>,
     /// End by itself after this many seconds, with exit status 0 only if media was served and read back
     #[arg(long)]
     seconds: Option<u64>,
@@ -48,6 +56,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    if let Some(boxes) = args.boxes {
+        return boxes::run(boxes, args.seconds.map(Duration::from_secs), Consent::from_yes(args.yes));
+    }
     let everywhere = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
     apt::require(
         &[Purpose::Build, Purpose::Web, Purpose::Run, Purpose::Publish],

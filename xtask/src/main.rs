@@ -12,6 +12,7 @@ mod command;
 mod cross;
 mod demo;
 mod deny;
+mod lab;
 mod origin;
 mod publish;
 mod soak;
@@ -53,6 +54,8 @@ enum Command {
     Publish(publish::Args),
     /// Relaybox beside its peers, measured
     Bench(bench::Args),
+    /// Boxes behind every pair of routers, in network namespaces
+    Lab(lab::Args),
     /// Which Debian packages a purpose needs, and installing them
     Apt(apt::Args),
 }
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Command::Cross(args) => cross::run(&args),
         Command::Publish(args) => publish::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Lab(args) => lab::run(&args),
         Command::Apt(args) => apt::run(&args),
     };
     match done {

@@ -11,7 +11,7 @@ use clap::ValueEnum;
 
 use crate::apt::{Consent, Purpose};
 use crate::build::Profile as BuildProfile;
-use crate::{apt, build, command, soak};
+use crate::{apt, build, command, lab, soak};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Profile {
@@ -53,7 +53,7 @@ pub(crate) fn run_profile(profile: Profile, smoke: bool, minutes: u32, consent: 
         Profile::Browser => browser(smoke, consent),
         Profile::Soak if smoke => soak::run(&soak::Plan::smoke(), consent),
         Profile::Soak => soak::run(&soak::Plan::full(minutes), consent),
-        Profile::Lab => bail!("there is no lab yet: it comes with the mesh, which needs several boxes"),
+        Profile::Lab => lab::profile(smoke, consent),
         Profile::Image => bail!("there is no image yet: it comes with the flashable box"),
     }
 }

@@ -1,0 +1,191 @@
+//! A real mesh in a world: the coordinator in its namespace, boxes in theirs, joined by invites through the real API.
+
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::cell::{Limits, Overlay, Pair, Running};
+use super::plan::{COORDINATOR, COORDINATOR_V4, SERVICE, Site};
+use super::world::World;
+use crate::build::MeshBinaries;
+use crate::child::Child;
+use crate::command;
+use crate::stop::Stop;
+
+/// Where the coordinator listens.
+pub(crate) const SERVICE_PORT: u16 = 8443;
+/// The one port of a box that the mesh lets others reach.
+pub(crate) const BOX_PORT: u16 = 7;
+/// How long the coordinator may take until it listens.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// The coordinator of a world, and the boxes that joined. They end when this is dropped.
+#[derive(Debug)]
+pub(crate) struct House<'a> {
+    world: &'a World,
+    binaries: &'a MeshBinaries,
+    boxes: Vec<Child>,
+    service: Option<Child>,
+}
+
+impl<'a> House<'a> {
+    /// Makes a mesh and starts its coordinator.
+    pub(crate) fn open(world: &'a World, binaries: &'a MeshBinaries, stop: &Stop) -> Result<House<'a>> {
+        let mut house = House { world, binaries, boxes: Vec::new(), service: None };
+        let url = format!("https://{COORDINATOR}:{SERVICE_PORT}");
+        command::output(house.operate(&["init"]).args(["--url", &url]))?;
+        house.serve(stop)?;
+        Ok(house)
+    }
+
+    fn service_dir(&self) -> PathBuf {
+        self.world.dir().join("service")
+    }
+
+    fn box_dir(&self, name: &str) -> PathBuf {
+        self.world.dir().join(format!("box-{name}"))
+    }
+
+    /// A command of the operator, who sits at the service's machine.
+    fn operate(&self, words: &[&str]) -> Command {
+        let service = self.world.namespace(SERVICE);
+        let mut command = service.command(&self.binaries.coordinator, &self.world.hosts());
+        command.args(words).arg("--data-dir").arg(self.service_dir());
+        command.arg("--root-dir").arg(self.world.dir().join("operator"));
+        command
+    }
+
+    fn serve(&mut self, stop: &Stop) -> Result<()> {
+        let namespace = self.world.namespace(SERVICE);
+        let mut serve = namespace.command(&self.binaries.coordinator, &self.world.hosts());
+        serve.args([
+            "serve",
+            "--heartbeat-s",
+            "1",
+            "--listen",
+            &format!("[::]:{SERVICE_PORT}"),
+            "--data-dir",
+        ]);
+        serve.arg(self.service_dir());
+        let mut child = Child::start("coordinator-lite", &serve, &self.world.dir().join("service.log"))?;
+        let at = SocketAddr::from((COORDINATOR_V4, SERVICE_PORT));
+        let answers = || {
+            let connect = || TcpStream::connect_timeout(&at, Duration::from_secs(1)).context("connecting");
+            child.ended().is_some() || namespace.inside(connect).is_ok()
+        };
+        stop.wait_until(START_LIMIT, answers);
+        if child.ended().is_some() {
+            return Err(child.failure());
+        }
+        self.service = Some(child);
+        Ok(())
+    }
+
+    pub(crate) fn invite(&self, name: &str) -> Result<String> {
+        let made = command::output(self.operate(&["invite"]).args(["--name", name, "--quiet"]))?;
+        Ok(made.trim().to_owned())
+    }
+
+    /// `relayd join` and then `relayd run` at this site; gives the address in the mesh.
+    pub(crate) fn bring_in(&mut self, site: &Site, invite: &str) -> Result<IpAddr> {
+        let dir = self.box_dir(&site.name);
+        let joined = command::output(self.relayd(site, "join").arg(invite).arg("--data-dir").arg(&dir))
+            .with_context(|| format!("{} does not come in", site.name))?;
+        let address = mesh_address(&joined)?;
+        self.start(site, &dir)?;
+        Ok(address)
+    }
+
+    fn relayd(&self, site: &Site, word: &str) -> Command {
+        let mut command =
+            self.world.namespace(&site.host).command(&self.binaries.relayd, &self.world.hosts());
+        command.arg(word);
+        command
+    }
+
+    fn start(&mut self, site: &Site, dir: &Path) -> Result<()> {
+        let config = dir.join("relayd.toml");
+        // No stream is published here, so the packager is never started.
+        std::fs::write(&config, "[media]\npackager = \"/bin/true\"\n").context("writing settings")?;
+        let mut run = self.relayd(site, "run");
+        run.args(["--rtmp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--config"]).arg(&config);
+        run.arg("--data-dir").arg(dir).env("RUST_LOG", "info,relayd=debug,mesh=debug");
+        let log = self.world.dir().join(format!("{}.log", site.name));
+        self.boxes.push(Child::start(&format!("relayd of {}", site.name), &run, &log)?);
+        Ok(())
+    }
+
+    /// What a box says of itself; for people, never for a verdict.
+    pub(crate) fn status(&self, site: &Site) -> Result<String> {
+        let dir = self.box_dir(&site.name);
+        command::output(self.relayd(site, "status").arg("--data-dir").arg(dir))
+    }
+}
+
+impl Running for House<'_> {
+    fn logs(&self) -> String {
+        let status = |site: &Site| self.status(site).unwrap_or_else(|error| format!("{error:#}\n"));
+        let said =
+            self.world.sites().iter().map(|site| format!("  {}:\n{}", site.name, indented(&status(site))));
+        let logs = self.service.iter().chain(&self.boxes).map(Child::log_tail);
+        said.chain(logs).collect()
+    }
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("    {line}\n")).collect()
+}
+
+fn mesh_address(said: &str) -> Result<IpAddr> {
+    let line = said.lines().find_map(|line| line.strip_prefix("address "));
+    let address = line.with_context(|| format!("no address in: {said}"))?.trim();
+    let address: IpAddr = address.parse().with_context(|| format!("odd address {address}"))?;
+    ensure!(address.is_ipv6(), "the mesh's addresses are IPv6, not {address}");
+    Ok(address)
+}
+
+/// The mesh itself, as it connects the boxes of a cell.
+#[derive(Debug)]
+pub(crate) struct Mesh {
+    pub(crate) binaries: MeshBinaries,
+}
+
+impl Overlay for Mesh {
+    fn limits(&self) -> Limits {
+        Limits { connect: Duration::from_secs(60), settle: Duration::from_secs(40) }
+    }
+
+    fn bring_up<'a>(&'a self, world: &'a World, stop: &Stop) -> Result<Pair<'a>> {
+        let mut house = House::open(world, &self.binaries, stop)?;
+        let names = world.sites().iter().map(|site| site.name.as_str());
+        let invites = names.map(|name| house.invite(name)).collect::<Result<Vec<_>>>()?;
+        let mut sites = world.sites().iter().zip(&invites).collect::<Vec<_>>();
+        // Box b comes last: its time counts.
+        sites.sort_by_key(|(site, _)| site.name == "b");
+        let (mut addresses, mut began) = (Vec::new(), Instant::now());
+        for (site, invite) in sites {
+            began = Instant::now();
+            let address = house.bring_in(site, invite)?;
+            if ["a", "b"].contains(&site.name.as_str()) {
+                addresses.push(address);
+            }
+        }
+        let addresses = [addresses[0], addresses[1]];
+        Ok(Pair { addresses, began, port: BOX_PORT, running: Box::new(house) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_is_read_from_what_join_says() {
+        let said = "Joined as ana.\nname         ana\naddress      fd52:854:ba7e:0:e85:6f82:c679:b2cd\n";
+        assert_eq!(mesh_address(said).unwrap().to_string(), "fd52:854:ba7e:0:e85:6f82:c679:b2cd");
+        assert!(mesh_address("Joined as ana.\n").is_err());
+    }
+}
