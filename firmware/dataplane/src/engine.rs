@@ -59,8 +59,12 @@ pub enum Opened {
     Data(usize),
     /// A data message of the peer's with nothing in it. Its source may be roamed to.
     Keepalive,
-    /// A handshake went a step on; the answer is to be sent to where the message came from.
-    Handshake(usize),
+    /// The peer began a handshake; the answer is to be sent to where the message came from. Its session counts from
+    /// the first data message that has `receiver` in it: until then nobody knows whether the answer arrived.
+    Answered { len: usize, receiver: u32 },
+    /// A handshake that was begun here has its session; the answer, which lets the peer use it too, is to be sent to
+    /// where the message came from.
+    Established(usize),
     /// The sender has to prove its address first; the answer is to be sent to where the message came from.
     Cookie(usize),
     /// Taken, and nothing is to be done.

@@ -213,6 +213,9 @@ impl<E: Engine> Exchange<E> {
         let opened = pair.engine.open(from.ip(), datagram, out);
         if let Opened::Data(_) | Opened::Keepalive = opened {
             pair.ready_since.get_or_insert(now);
+            if pair.unconfirmed.take_if(|unconfirmed| *unconfirmed == receiver).is_some() {
+                peer.shaken(now);
+            }
             peer.roam(from);
             peer.received_bytes += datagram.len() as u64;
         }
@@ -224,7 +227,9 @@ impl<E: Engine> Exchange<E> {
                 }
                 Ok(Inbound::Deliver(ip))
             }
-            Opened::Handshake(len) | Opened::Cookie(len) => Ok(Inbound::Reply(len)),
+            Opened::Answered { len, .. } | Opened::Established(len) | Opened::Cookie(len) => {
+                Ok(Inbound::Reply(len))
+            }
             Opened::Keepalive | Opened::Taken => Ok(Inbound::Nothing),
             Opened::Refused => Err(Drop::NotAuthentic),
         }
@@ -381,18 +386,23 @@ impl<E: Engine> Peer<E> {
         now: Instant,
         out: &mut [u8],
     ) -> Result<Inbound, Drop> {
-        match self.pairs[pair].engine.open(from.ip(), datagram, out) {
-            Opened::Handshake(len) => {
-                self.handshake_at = Some(now);
-                self.handshakes += 1;
-                self.received_bytes += datagram.len() as u64;
-                self.sent(len, now);
-                Ok(Inbound::Reply(len))
+        let pair = &mut self.pairs[pair];
+        let len = match pair.engine.open(from.ip(), datagram, out) {
+            Opened::Answered { len, receiver } => {
+                pair.unconfirmed = Some(receiver);
+                len
             }
-            Opened::Cookie(len) => Ok(Inbound::Reply(len)),
-            Opened::Taken => Ok(Inbound::Nothing),
-            Opened::Data(_) | Opened::Keepalive | Opened::Refused => Err(Drop::NotAuthentic),
-        }
+            Opened::Established(len) => {
+                self.shaken(now);
+                len
+            }
+            Opened::Cookie(len) => return Ok(Inbound::Reply(len)),
+            Opened::Taken => return Ok(Inbound::Nothing),
+            Opened::Data(_) | Opened::Keepalive | Opened::Refused => return Err(Drop::NotAuthentic),
+        };
+        self.received_bytes += datagram.len() as u64;
+        self.sent(len, now);
+        Ok(Inbound::Reply(len))
     }
 }
 

@@ -31,6 +31,7 @@ pub struct PeerStats {
     pub endpoint: Option<SocketAddr>,
     /// How long ago the last handshake was.
     pub handshake_age: Option<Duration>,
+    /// Handshakes that both ends completed, whichever began them.
     pub handshakes: u64,
     /// Bytes of messages that were the peer's.
     pub received_bytes: u64,
@@ -66,6 +67,8 @@ pub(crate) struct Pair<E> {
     pub(crate) peer_key: PublicKey,
     /// Since when it could be used, for the pair that takes another's place.
     pub(crate) ready_since: Option<Instant>,
+    /// The receiver that our last answer to an initiation named, until data comes for it.
+    pub(crate) unconfirmed: Option<u32>,
 }
 
 impl<E: Engine> Peer<E> {
@@ -97,6 +100,12 @@ impl<E: Engine> Peer<E> {
 
     pub(crate) fn pair(&mut self, index: u32) -> Option<&mut Pair<E>> {
         self.pairs.iter_mut().find(|pair| pair.index == index)
+    }
+
+    /// Takes note of a handshake that both ends know to be done.
+    pub(crate) fn shaken(&mut self, now: Instant) {
+        self.handshake_at = Some(now);
+        self.handshakes += 1;
     }
 
     /// Takes note of a message that was sent.
@@ -147,6 +156,8 @@ impl<E: Engine> Peer<E> {
 
     /// An initiation, if one is wanted and the last one is long enough ago.
     pub(crate) fn poll_initiation(&mut self, now: Instant, out: &mut [u8]) -> Option<usize> {
+        // Packets that came while a handshake was on its way wished for it too.
+        self.wants_initiation &= !self.pairs.first().is_some_and(|pair| pair.engine.is_ready());
         let rested = self.initiated_at.is_none_or(|at| now.duration_since(at) >= REKEY_TIMEOUT);
         if !self.wants_initiation || self.endpoint.is_none() || !rested {
             return None;

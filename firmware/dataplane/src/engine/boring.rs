@@ -4,6 +4,10 @@
 //! checked anything; without a session it queues packets on the heap, so it is never given one; time goes on only in
 //! `update_timers`; `Done` stands for a keepalive and for a cookie alike. Persistent keepalives are made by the
 //! caller, since boringtun would send them whether there is other traffic or not.
+//!
+//! It begins a handshake when data was sent to a peer that it has not heard for 15 s, without giving the peer time to
+//! answer just that. So after a pause there may be one handshake more than another implementation makes, and a peer
+//! that was started anew meanwhile is reached at once. When both ends begin at the same time, it completes both.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -122,16 +126,20 @@ impl Engine for Boring {
             // A cookie that was taken ends here too, and says nothing about where the peer is.
             TunnResult::Done if is_data => Opened::Keepalive,
             TunnResult::Done => Opened::Taken,
-            TunnResult::WriteToNetwork(answer) => match Message::of(answer) {
-                Some(Message::Cookie { .. }) => Opened::Cookie(answer.len()),
-                _ => Opened::Handshake(answer.len()),
+            TunnResult::WriteToNetwork(answer) => match (Message::of(answer), answer.get(4..8)) {
+                (Some(Message::Cookie { .. }), _) => Opened::Cookie(answer.len()),
+                // Its second number is the sender's: the one that data will have as receiver.
+                (Some(Message::Response { .. }), Some(&[a, b, c, d])) => {
+                    Opened::Answered { len: answer.len(), receiver: u32::from_le_bytes([a, b, c, d]) }
+                }
+                _ => Opened::Established(answer.len()),
             },
             TunnResult::Err(_) => Opened::Refused,
         };
         if !self.is_ready || !is_data {
             self.look();
         }
-        if matches!(opened, Opened::Handshake(_)) && self.is_ready {
+        if matches!(opened, Opened::Answered { .. } | Opened::Established(_)) && self.is_ready {
             self.drop_leftovers();
         }
         opened

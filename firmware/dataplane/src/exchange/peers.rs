@@ -174,7 +174,14 @@ impl<E: Engine> Exchange<E> {
     fn pair(&self, config: &PeerConfig, index: u32) -> Pair<E> {
         let (identity, side) = self.identities.first().expect("there is always a newest key");
         let engine = E::new(side, config.public_key, config.preshared_key.as_ref(), index);
-        Pair { engine, index, identity: *identity, peer_key: config.public_key, ready_since: None }
+        Pair {
+            engine,
+            index,
+            identity: *identity,
+            peer_key: config.public_key,
+            ready_since: None,
+            unconfirmed: None,
+        }
     }
 
     fn name(&mut self, index: u32, number: usize) {

@@ -118,6 +118,46 @@ fn packets_wait_for_the_handshake_and_arrive_in_order() {
     assert_eq!(b.got.len(), 3);
 }
 
+/// How many messages of 148 bytes come out when time goes on by that.
+fn initiations(end: &mut End, later: Duration) -> usize {
+    let now = Instant::now() + later;
+    end.exchange.handle_timeout(now);
+    let mut count = 0;
+    while let Some((_, len)) = end.exchange.poll_transmit(now, &mut end.out) {
+        count += usize::from(len == 148);
+    }
+    count
+}
+
+#[test]
+fn packets_that_waited_cost_one_handshake() {
+    let (mut a, mut b) = pair();
+    let first = a.send(&hello(1));
+    assert!(a.send(&hello(2)).is_empty());
+    settle(&mut a, &mut b, first);
+    assert_eq!(b.got, [hello(1), hello(2)]);
+    // The second packet's wish for a handshake is fulfilled as well.
+    assert_eq!([1, 6, 12].map(|later| initiations(&mut a, Duration::from_secs(later))), [0, 0, 0]);
+}
+
+#[test]
+fn a_handshake_counts_when_both_ends_have_it() {
+    let (mut a, mut b) = pair();
+    let handshakes = |end: &End| end.exchange.stats(Instant::now())[0].handshakes;
+    let first = a.send(&hello(1)).remove(0);
+    // The answer is lost, so the same peer asks again: with a clock of its own, as after a restart.
+    assert!(matches!(b.take(a.address, &first).0, Inbound::Reply(92)));
+    assert_eq!(handshakes(&b), 0);
+    let (mut again, _) = pair();
+    let second = again.send(&hello(2));
+    settle(&mut again, &mut b, second);
+    assert_eq!((handshakes(&again), handshakes(&b)), (1, 1));
+    let more = again.send(&hello(3));
+    settle(&mut again, &mut b, more);
+    assert_eq!((handshakes(&again), handshakes(&b)), (1, 1));
+    assert_eq!(b.got, [hello(2), hello(3)]);
+}
+
 #[test]
 fn a_peer_is_followed_on_data_only() {
     let (mut a, mut b) = pair();

@@ -1,7 +1,7 @@
 //! `relayd tunnel` in network namespaces: real devices, sockets and kernels on both ends.
 //!
 //! As anybody but root these tests have nothing to stand on, and say so. Interop runs when `RELAYBOX_WIREGUARD_GO`
-//! names that program.
+//! names that program, both ways at once; `RELAYBOX_PAUSE_MS` makes a long soak a slow one.
 
 mod lab;
 mod traffic;
@@ -103,23 +103,46 @@ fn a_bad_file_is_refused_with_its_line() {
 
 #[test]
 #[ignore = "needs RELAYBOX_WIREGUARD_GO, a path; takes RELAYBOX_REKEYS times 130 s"]
-fn wireguard_go_understands_both_ways() {
+fn wireguard_go_answers_us() {
+    let (handshakes, rekeys) = beside_wireguard_go("go1", Side::A, Side::B);
+    // All are ours, one each 120 s, and the first.
+    assert!(handshakes <= rekeys * 130 / 120 + 2, "{handshakes} handshakes for {rekeys} rekeys");
+}
+
+/// wireguard-go sets its timer for trying again after it sent an initiation; an answer that is faster than that finds
+/// no timer to end, and 5 s later there is a handshake that nobody needs (its `SendHandshakeInitiation`). So what it
+/// begins has no upper bound here.
+#[test]
+#[ignore = "needs RELAYBOX_WIREGUARD_GO, a path; takes RELAYBOX_REKEYS times 130 s"]
+fn wireguard_go_is_answered() {
+    beside_wireguard_go("go2", Side::B, Side::A);
+}
+
+/// Says how many handshakes our end counted, and how many rekeys were wanted. The end in A begins them.
+fn beside_wireguard_go(name: &str, ours: Side, theirs: Side) -> (u64, u64) {
     let program = std::env::var_os("RELAYBOX_WIREGUARD_GO").expect("RELAYBOX_WIREGUARD_GO names the program");
     let rekeys = std::env::var("RELAYBOX_REKEYS").map_or(0, |text| text.parse().expect("a number"));
-    let Some(lab) = Lab::new("go") else { return };
-    for (ours, theirs) in [(Side::A, Side::B), (Side::B, Side::A)] {
-        let text = |side| match side {
-            Side::A => conf(side, 5001, Some("192.0.2.2:5000")),
-            Side::B => conf(side, 5000, None),
-        };
-        let other = Tunnel::wireguard_go(&lab, theirs, &program, &text(theirs));
-        let own = Tunnel::relayd(&lab, ours, &text(ours));
-        echo(&lab, &[0, 1, 1372, 1392, 5000]);
-        traffic::bulk(&lab, "10.77.0.2:7001", 16 << 20);
-        traffic::bulk(&lab, "[fd77::2]:7001", 16 << 20);
-        traffic::soak(&lab, "10.77.0.2:7002", Duration::from_secs(130 * rekeys));
-        let summary = own.stop();
-        println!("{ours:?} is relayd:\n{summary}");
-        other.stop();
-    }
+    let Some(lab) = Lab::new(name) else { return (0, 0) };
+    let text = |side| match side {
+        Side::A => conf(side, 5001, Some("192.0.2.2:5000")),
+        Side::B => conf(side, 5000, None),
+    };
+    let other = Tunnel::wireguard_go(&lab, theirs, &program, &text(theirs));
+    let own = Tunnel::relayd(&lab, ours, &text(ours));
+    echo(&lab, &[0, 1, 1372, 1392, 5000]);
+    traffic::bulk(&lab, "10.77.0.2:7001", 16 << 20);
+    traffic::bulk(&lab, "[fd77::2]:7001", 16 << 20);
+    traffic::soak(&lab, "10.77.0.2:7002", Duration::from_secs(130 * rekeys));
+    let summary = own.stop();
+    println!("{ours:?} is relayd:\n{summary}");
+    other.stop();
+    let handshakes = handshakes(&summary);
+    assert!(handshakes > rekeys, "{handshakes} handshakes for {rekeys} rekeys");
+    (handshakes, rekeys)
+}
+
+/// Of the only peer in the daemon's last words.
+fn handshakes(summary: &str) -> u64 {
+    let count = summary.split(" in all").next().and_then(|text| text.rsplit(' ').next());
+    count.and_then(|count| count.parse().ok()).expect("a number of handshakes")
 }

@@ -130,6 +130,9 @@ fn trickle(mut stream: TcpStream, sends: u64, takes: u64, time: Duration) {
     const PIECE: usize = 25_000;
     stream.set_read_timeout(Some(Duration::from_secs(8))).expect("a time");
     let mut buffer = vec![0; PIECE];
+    // The rate of a live stream: 20 Mbit/s at most.
+    let pause = std::env::var("RELAYBOX_PAUSE_MS").map_or(10, |text| text.parse().expect("milliseconds"));
+    let pause = Duration::from_millis(pause);
     let end = Instant::now() + time;
     let mut at = 0;
     loop {
@@ -144,8 +147,7 @@ fn trickle(mut stream: TcpStream, sends: u64, takes: u64, time: Duration) {
         if is_last || other_ends {
             return;
         }
-        // The rate of a live stream: 20 Mbit/s at most.
-        thread::sleep(Duration::from_millis(10));
+        thread::sleep(pause);
     }
 }
 
