@@ -4,12 +4,15 @@ mod flv;
 mod ingest;
 mod parts;
 mod serving;
+mod tunnel;
 
 use anyhow::Result;
 use clap::ValueEnum;
 
 use crate::plan::Plan;
 use crate::rounds::Row;
+use crate::servers;
+use crate::tunnel::versions;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Item {
@@ -23,6 +26,10 @@ pub(crate) enum Item {
     Flv,
     /// Taking 1, 10, 30 streams, against nginx-rtmp
     Ingest,
+    /// A WireGuard tunnel, against wireguard-go, gotatun and boringtun; needs root
+    Tunnel,
+    /// The same with both ends on one core
+    TunnelCore,
 }
 
 impl Item {
@@ -33,6 +40,8 @@ impl Item {
             Item::Parts => "parts",
             Item::Flv => "flv",
             Item::Ingest => "ingest",
+            Item::Tunnel => "tunnel",
+            Item::TunnelCore => "tunnel-core",
         }
     }
 
@@ -43,6 +52,16 @@ impl Item {
             Item::Parts => parts::run(plan),
             Item::Flv => flv::run(plan),
             Item::Ingest => ingest::run(plan),
+            Item::Tunnel => tunnel::anywhere(plan),
+            Item::TunnelCore => tunnel::one_core(plan),
+        }
+    }
+
+    /// What its peers call themselves.
+    pub(crate) fn peers(self, plan: &Plan) -> Result<String> {
+        match self {
+            Item::Tunnel | Item::TunnelCore => versions(plan),
+            Item::Objects | Item::Playlists | Item::Parts | Item::Flv | Item::Ingest => servers::versions(),
         }
     }
 }

@@ -15,6 +15,7 @@ mod rounds;
 mod servers;
 mod source;
 mod stamp;
+mod tunnel;
 
 use std::path::{Path, PathBuf};
 
@@ -69,10 +70,11 @@ fn main() -> Result<()> {
         window_s_max: cli.window_s_max,
         streams: cli.streams,
     };
-    let peers = servers::versions()?;
     let chosen = if cli.only.is_empty() { Item::value_variants() } else { &cli.only };
     for item in chosen {
-        let outcome = Outcome::new(item.run(&plan)?, &plan, peers.clone());
+        // Asked first: what is missing is said before anything is measured.
+        let peers = item.peers(&plan)?;
+        let outcome = Outcome::new(item.run(&plan)?, &plan, peers);
         outcome.keep(*item, &plan.dir)?;
         // Written after each item, so that what was measured outlives what comes after it.
         let page = report::page(Item::value_variants(), &plan.dir);

@@ -68,23 +68,7 @@ impl Process {
 
     /// Runs `work`, and says what it cost this server. A child that came or went meanwhile spoils the window.
     pub(crate) fn window<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, Usage)> {
-        let own = std::process::id();
-        let family = self.family()?;
-        let (begun, busy, used, own_used) =
-            (Instant::now(), machine::busy_s()?, cpu_s(&family)?, cpu_s(&[own])?);
-        let done = work()?;
-        let usage_s = cpu_s(&family)? - used;
-        let wall_s = begun.elapsed().as_secs_f64();
-        let others = machine::busy_s()? - busy - usage_s - (cpu_s(&[own])? - own_used);
-        if self.family()? != family {
-            bail!(
-                "a child of {} came or went during the window; its log is {}",
-                self.name,
-                self.log.display()
-            );
-        }
-        let others_cores = (others / wall_s).max(0.0);
-        Ok((done, Usage { cpu_s: usage_s, wall_s, others_cores }))
+        window(&[self], work)
     }
 
     /// Proportional set size of the server and its children.
@@ -131,6 +115,27 @@ impl Drop for Process {
             std::thread::sleep(GLANCE);
         }
     }
+}
+
+/// Runs `work`, and says what it cost these together. A child that came or went meanwhile spoils the window.
+pub(crate) fn window<T>(processes: &[&Process], work: impl FnOnce() -> Result<T>) -> Result<(T, Usage)> {
+    let own = std::process::id();
+    let families = || processes.iter().map(|process| process.family()).collect::<Result<Vec<_>>>();
+    let before = families()?;
+    let all = before.concat();
+    let (begun, busy, used, own_used) = (Instant::now(), machine::busy_s()?, cpu_s(&all)?, cpu_s(&[own])?);
+    let done = work()?;
+    let usage_s = cpu_s(&all)? - used;
+    let wall_s = begun.elapsed().as_secs_f64();
+    let others = machine::busy_s()? - busy - usage_s - (cpu_s(&[own])? - own_used);
+    for ((process, before), after) in processes.iter().zip(before).zip(families()?) {
+        if after != before {
+            let log = process.log.display();
+            bail!("a child of {} came or went during the window; its log is {log}", process.name);
+        }
+    }
+    let others_cores = (others / wall_s).max(0.0);
+    Ok((done, Usage { cpu_s: usage_s, wall_s, others_cores }))
 }
 
 fn cpu_s(pids: &[u32]) -> Result<f64> {

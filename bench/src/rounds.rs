@@ -11,7 +11,7 @@ use crate::publisher::LATE_MS_MAX;
 /// One value per key: ours, and the peer's where there is one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Round {
-    pub(crate) values: BTreeMap<&'static str, (f64, Option<f64>)>,
+    pub(crate) values: BTreeMap<String, (f64, Option<f64>)>,
     /// Most cores that others kept busy in a window of this round.
     pub(crate) others_cores: f64,
     /// How late the latest frame was that a publisher sent in it.
@@ -19,8 +19,8 @@ pub(crate) struct Round {
 }
 
 impl Round {
-    pub(crate) fn note(&mut self, key: &'static str, ours: f64, peer: impl Into<Option<f64>>) {
-        self.values.insert(key, (ours, peer.into()));
+    pub(crate) fn note(&mut self, key: impl Into<String>, ours: f64, peer: impl Into<Option<f64>>) {
+        self.values.insert(key.into(), (ours, peer.into()));
     }
 
     pub(crate) fn disturbed(&mut self, others_cores: f64, late_ms: f64) {
@@ -130,7 +130,7 @@ pub(crate) struct Row {
 }
 
 impl Rounds {
-    pub(crate) fn row(&self, key: &'static str, what: &str, unit: &str, accept: Accept) -> Result<Row> {
+    pub(crate) fn row(&self, key: &str, what: &str, unit: &str, accept: Accept) -> Result<Row> {
         let pairs: Vec<(f64, Option<f64>)> =
             self.counted.iter().filter_map(|round| round.values.get(key).copied()).collect();
         let ratios = pairs.iter().filter_map(|(ours, peer)| peer.map(|peer| ours / peer)).collect();

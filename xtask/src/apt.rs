@@ -107,6 +107,7 @@ impl Purpose {
                         library("libnginx-mod-rtmp"),
                         tool("nodejs", "node"),
                         tool("npm", "npm"),
+                        tool("iproute2", "ip"),
                     ]
                 }
             }
