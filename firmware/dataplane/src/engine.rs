@@ -23,6 +23,9 @@ pub enum Message {
     Data { receiver: u32, counter: u64 },
 }
 
+/// Length of an initiation.
+pub const INITIATION_BYTES: usize = 148;
+
 /// Data messages with this counter or a higher one are not taken: 2^64 - 2^13 - 1 (WireGuard paper, 6.1).
 pub const REJECT_AFTER_MESSAGES: u64 = u64::MAX - (1 << 13);
 
@@ -40,7 +43,7 @@ impl Message {
             Some(u32::from_le_bytes(bytes.try_into().ok()?))
         };
         match (number(0)?, datagram.len()) {
-            (1, 148) => Some(Message::Initiation),
+            (1, INITIATION_BYTES) => Some(Message::Initiation),
             (2, 92) => Some(Message::Response { receiver: number(8)? }),
             (3, 64) => Some(Message::Cookie { receiver: number(4)? }),
             (4, 32..) => {

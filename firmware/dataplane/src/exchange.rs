@@ -3,12 +3,15 @@
 //! It does no I/O. Datagrams and packets come in by `handle_*`, and what has to be sent besides the answers comes out
 //! of [`Exchange::poll_transmit`]. What comes from outside is checked here before the engine sees it, and after.
 
+mod boxes;
+mod drops;
 mod peers;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use heapless::index_map::FnvIndexMap;
+use mesh::{Path, PeerId, Ula};
 
 use crate::DATAGRAM_BYTES_MAX;
 use crate::allowed::AllowedIps;
@@ -19,7 +22,8 @@ use crate::peer::{PAIRS_MAX, Peer};
 use crate::split::SLACK_BYTES;
 use crate::waiting::Waiting;
 
-pub use crate::peer::{PeerConfig, PeerStats};
+pub use crate::peer::{MeshPeer, PeerConfig, PeerStats};
+pub use drops::{Drop, Drops};
 pub use peers::PeerError;
 
 /// Peers at once; a box holds only those it needs.
@@ -35,46 +39,58 @@ pub const TICK: Duration = Duration::from_millis(250);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerNumber(u16);
 
+impl From<PeerNumber> for PeerId {
+    fn from(number: PeerNumber) -> PeerId {
+        PeerId(number.0)
+    }
+}
+
+impl From<PeerId> for PeerNumber {
+    fn from(id: PeerId) -> PeerNumber {
+        PeerNumber(id.0)
+    }
+}
+
+/// By which way a datagram came, and whose handshake messages are counted for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Source {
+    pub path: Path,
+    pub ip: IpAddr,
+}
+
+impl From<SocketAddr> for Source {
+    fn from(address: SocketAddr) -> Source {
+        Source { path: Path::direct(address), ip: address.ip() }
+    }
+}
+
+/// Who authenticated a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sign {
+    pub peer: PeerNumber,
+    /// A handshake was done with it.
+    pub is_new: bool,
+}
+
+/// To whom a message is sent, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    pub peer: PeerNumber,
+    pub path: Path,
+}
+
 /// What a datagram was. Lengths are bytes at the start of the output buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inbound {
     /// A packet that its peer may send, for the device.
     Deliver(Header),
+    /// One for the mesh itself, from a box of it.
+    Mesh(Header),
     /// An answer for the sender of the datagram.
     Reply(usize),
     /// Taken, and nothing is to be done.
     Nothing,
     Dropped(Drop),
-}
-
-/// Why a datagram was dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Drop {
-    /// It is no message.
-    Malformed,
-    /// No session or peer has that index or key.
-    Unknown,
-    /// Its source sends too many handshake messages.
-    Limited,
-    /// It is not the peer's, or not fresh.
-    NotAuthentic,
-    /// It holds no packet.
-    BadPacket,
-    /// It holds a packet from an address that is not this peer's.
-    ForeignSource,
-}
-
-/// How many datagrams were dropped, and why.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Drops {
-    pub malformed: u64,
-    pub unknown: u64,
-    pub limited: u64,
-    pub not_authentic: u64,
-    pub bad_packet: u64,
-    pub foreign_source: u64,
-    /// Packets of ours, to a peer that could not be reached in time.
-    pub waited: u64,
 }
 
 /// The state of all peers.
@@ -97,6 +113,9 @@ pub struct Exchange<E: Engine> {
     /// How far the timers of this tick have run: a peer's number times [`STEPS`], and a step.
     timers_at: usize,
     wants_initiation: bool,
+    /// The mesh's own packets come to this address.
+    mesh_address: Option<Ula>,
+    sign: Option<Sign>,
 }
 
 /// Timers of two pairs of keys, then keepalive.
@@ -122,18 +141,22 @@ impl<E: Engine> Exchange<E> {
             second_at: now,
             timers_at: usize::MAX,
             wants_initiation: true,
+            mesh_address: None,
+            sign: None,
         }
     }
 
     /// Takes what a socket received. `out` has to hold at least [`DATAGRAM_BYTES_MAX`] bytes.
     pub fn handle_datagram(
         &mut self,
-        from: SocketAddr,
+        from: impl Into<Source>,
         datagram: &[u8],
         now: Instant,
         out: &mut [u8],
     ) -> Inbound {
         debug_assert!(out.len() >= DATAGRAM_BYTES_MAX, "any datagram fits");
+        let from = from.into();
+        self.sign = None;
         let result = match Message::of(datagram) {
             _ if !is_place(from) => Err(Drop::Malformed),
             None => Err(Drop::Malformed),
@@ -146,22 +169,27 @@ impl<E: Engine> Exchange<E> {
             }
         };
         result.unwrap_or_else(|drop| {
-            tracing::trace!(source = %from, ?drop, "datagram dropped");
+            tracing::trace!(path = %from.path, ?drop, "datagram dropped");
             self.drops.count(drop);
             Inbound::Dropped(drop)
         })
     }
 
+    /// Whose the last datagram was, if it was authentic.
+    pub fn sign(&self) -> Option<Sign> {
+        self.sign
+    }
+
     fn handle_initiation(
         &mut self,
-        from: SocketAddr,
+        from: Source,
         datagram: &[u8],
         now: Instant,
         out: &mut [u8],
     ) -> Result<Inbound, Drop> {
         self.limit(from, now)?;
         for (identity, side) in &self.identities {
-            let key = match side.initiator(from.ip(), datagram, out) {
+            let key = match side.initiator(from.ip, datagram, out) {
                 Initiator::ForAnother => continue,
                 Initiator::Cookie(len) => return Ok(Inbound::Reply(len)),
                 Initiator::Refused => return Err(Drop::NotAuthentic),
@@ -173,14 +201,14 @@ impl<E: Engine> Exchange<E> {
                 number.map(|number| (peer, number))
             });
             let Some((peer, number)) = pairs.into_iter().next() else { return Err(Drop::Unknown) };
-            return peer.answer(number, from, datagram, now, out);
+            return peer.answer(number, from, datagram, now, out).map(|(inbound, _)| inbound);
         }
         Err(Drop::NotAuthentic)
     }
 
     fn handle_answer(
         &mut self,
-        from: SocketAddr,
+        from: Source,
         receiver: u32,
         datagram: &[u8],
         now: Instant,
@@ -191,12 +219,16 @@ impl<E: Engine> Exchange<E> {
         self.limit(from, now)?;
         let peer = self.peers[usize::from(number)].as_mut().ok_or(Drop::Unknown)?;
         let pair = peer.pairs.iter().position(|pair| pair.index == index).ok_or(Drop::Unknown)?;
-        peer.answer(pair, from, datagram, now, out)
+        let (inbound, is_new) = peer.answer(pair, from, datagram, now, out)?;
+        if is_new {
+            self.sign = Some(Sign { peer: PeerNumber(number), is_new });
+        }
+        Ok(inbound)
     }
 
     fn handle_data(
         &mut self,
-        from: SocketAddr,
+        from: Source,
         receiver: u32,
         counter: u64,
         datagram: &[u8],
@@ -210,13 +242,15 @@ impl<E: Engine> Exchange<E> {
         }
         let peer = self.peers[usize::from(number)].as_mut().ok_or(Drop::Unknown)?;
         let pair = peer.pair(index).ok_or(Drop::Unknown)?;
-        let opened = pair.engine.open(from.ip(), datagram, out);
+        let opened = pair.engine.open(from.ip, datagram, out);
         if let Opened::Data(_) | Opened::Keepalive = opened {
             pair.ready_since.get_or_insert(now);
-            if pair.unconfirmed.take_if(|unconfirmed| *unconfirmed == receiver).is_some() {
+            let is_new = pair.unconfirmed.take_if(|unconfirmed| *unconfirmed == receiver).is_some();
+            if is_new {
                 peer.shaken(now);
             }
-            peer.roam(from);
+            self.sign = Some(Sign { peer: PeerNumber(number), is_new });
+            peer.roam(from.path);
             peer.received_bytes += datagram.len() as u64;
         }
         match opened {
@@ -224,6 +258,10 @@ impl<E: Engine> Exchange<E> {
                 let ip = packet::header(&out[..len]).map_err(|_| Drop::BadPacket)?;
                 if self.allowed.owner(ip.source) != Some(number) {
                     return Err(Drop::ForeignSource);
+                }
+                let is_box = peer.config.mesh.is_some();
+                if is_box && self.mesh_address.is_some_and(|own| is_for_mesh(own, &ip, out)) {
+                    return Ok(Inbound::Mesh(ip));
                 }
                 Ok(Inbound::Deliver(ip))
             }
@@ -236,11 +274,18 @@ impl<E: Engine> Exchange<E> {
     }
 
     /// Handshake messages cost a lot to look at. A peer that is where it was known to be doesn't share its bucket.
-    fn limit(&mut self, from: SocketAddr, now: Instant) -> Result<(), Drop> {
+    fn limit(&mut self, from: Source, now: Instant) -> Result<(), Drop> {
         let mut peers = self.peers.iter_mut().flatten();
-        let granted = match peers.find(|peer| peer.endpoint == Some(from)) {
+        let is_there = |peer: &Peer<E>| match from.path {
+            Path::Direct { .. } => peer.path == Some(from.path),
+            // Many come by the same relay.
+            Path::Box(_) | Path::Tls => {
+                peer.config.mesh.as_ref().is_some_and(|mesh| from.ip == ip(mesh.address))
+            }
+        };
+        let granted = match peers.find(|peer| is_there(peer)) {
             Some(peer) => peer.bucket.take(now),
-            None => self.buckets.take(from.ip(), now),
+            None => self.buckets.take(from.ip, now),
         };
         granted.then_some(()).ok_or(Drop::Limited)
     }
@@ -250,9 +295,9 @@ impl<E: Engine> Exchange<E> {
         self.allowed.owner(destination).map(PeerNumber)
     }
 
-    /// Where a peer is, if something can be sealed for it just now.
-    pub fn ready(&self, peer: PeerNumber) -> Option<SocketAddr> {
-        endpoint(&self.peers, peer.0)
+    /// By which way a peer is reached, if something can be sealed for it just now.
+    pub fn ready(&self, peer: PeerNumber) -> Option<Path> {
+        path(&self.peers, peer.0)
     }
 
     /// Bytes of the datagram that a packet of that length becomes.
@@ -312,7 +357,7 @@ impl<E: Engine> Exchange<E> {
     }
 
     /// The next message that has to be sent, and where to. To be called until there is none.
-    pub fn poll_transmit(&mut self, now: Instant, out: &mut [u8]) -> Option<(SocketAddr, usize)> {
+    pub fn poll_transmit(&mut self, now: Instant, out: &mut [u8]) -> Option<(Way, usize)> {
         while self.timers_at < self.peers.len() * STEPS {
             let (number, step) = (self.timers_at / STEPS, self.timers_at % STEPS);
             self.timers_at += 1;
@@ -322,16 +367,17 @@ impl<E: Engine> Exchange<E> {
             } else {
                 peer.poll_keepalive(now, out)
             };
-            if let (Some(len), Some(to)) = (len, peer.endpoint) {
+            if let (Some(len), Some(path)) = (len, peer.path) {
                 peer.sent(len, now);
-                return Some((to, len));
+                return Some((Way { peer: peer_number(number), path }, len));
             }
         }
         if self.wants_initiation {
-            for peer in self.peers.iter_mut().flatten() {
-                if let (Some(len), Some(to)) = (peer.poll_initiation(now, out), peer.endpoint) {
+            for (number, peer) in self.peers.iter_mut().enumerate() {
+                let Some(peer) = peer else { continue };
+                if let (Some(len), Some(path)) = (peer.poll_initiation(now, out), peer.path) {
                     peer.sent(len, now);
-                    return Some((to, len));
+                    return Some((Way { peer: peer_number(number), path }, len));
                 }
             }
             self.wants_initiation = false;
@@ -339,19 +385,18 @@ impl<E: Engine> Exchange<E> {
         self.poll_waiting(now, out)
     }
 
-    fn poll_waiting(&mut self, now: Instant, out: &mut [u8]) -> Option<(SocketAddr, usize)> {
+    fn poll_waiting(&mut self, now: Instant, out: &mut [u8]) -> Option<(Way, usize)> {
         while !self.waiting.is_empty() {
             let peers = &self.peers;
             let room = self.scratch.len() - SLACK_BYTES;
-            let found =
-                self.waiting.pop(|number| endpoint(peers, number).is_some(), &mut self.scratch[..room]);
+            let found = self.waiting.pop(|number| path(peers, number).is_some(), &mut self.scratch[..room]);
             let (number, len) = found?;
-            let to = endpoint(peers, number)?;
+            let path = path(peers, number)?;
             let mut scratch = std::mem::take(&mut self.scratch);
             let sealed = self.seal(PeerNumber(number), &mut scratch, len, now, out);
             self.scratch = scratch;
             if let Some(len) = sealed {
-                return Some((to, len));
+                return Some((Way { peer: PeerNumber(number), path }, len));
             }
         }
         None
@@ -365,57 +410,63 @@ impl<E: Engine> Exchange<E> {
 
 /// Whether something can be sent there. A forged source that can't be answered must not reach a socket: its refusal
 /// would look like that of a kernel without GSO.
-fn is_place(address: SocketAddr) -> bool {
-    address.port() != 0 && !address.ip().is_unspecified() && !address.ip().is_multicast()
+fn is_place(source: Source) -> bool {
+    source.path.endpoint().is_none_or(|address| {
+        address.port() != 0 && !address.ip().is_unspecified() && !address.ip().is_multicast()
+    })
 }
 
-/// Where a peer is, if it has a session.
-fn endpoint<E: Engine>(peers: &[Option<Peer<E>>], number: u16) -> Option<SocketAddr> {
+/// By which way a peer is reached, if it has a session.
+fn path<E: Engine>(peers: &[Option<Peer<E>>], number: u16) -> Option<Path> {
     let peer = peers.get(usize::from(number))?.as_ref()?;
-    peer.endpoint.filter(|_| peer.is_ready())
+    peer.path.filter(|_| peer.is_ready())
+}
+
+fn peer_number(number: usize) -> PeerNumber {
+    PeerNumber(u16::try_from(number).expect("PEERS_MAX fits"))
+}
+
+fn ip(address: Ula) -> IpAddr {
+    IpAddr::V6(address.into())
+}
+
+/// A packet to the mesh's own port at our own address.
+fn is_for_mesh(own: Ula, header: &Header, packet: &[u8]) -> bool {
+    let port = packet.get(header.header_len + 2..header.header_len + 4);
+    header.destination == ip(own)
+        && header.protocol == packet::UDP
+        && header.len >= header.header_len + packet::UDP_HEADER_BYTES
+        && port == Some(&mesh::PORT.to_be_bytes())
 }
 
 impl<E: Engine> Peer<E> {
-    /// Gives the engine a handshake message. The answer goes to where the message came from, but the peer is not
-    /// followed there yet.
+    /// Gives the engine a handshake message; says whether a handshake is done by it. The answer goes to where the
+    /// message came from, but the peer is not followed there yet.
     fn answer(
         &mut self,
         pair: usize,
-        from: SocketAddr,
+        from: Source,
         datagram: &[u8],
         now: Instant,
         out: &mut [u8],
-    ) -> Result<Inbound, Drop> {
+    ) -> Result<(Inbound, bool), Drop> {
         let pair = &mut self.pairs[pair];
-        let len = match pair.engine.open(from.ip(), datagram, out) {
+        let (len, is_done) = match pair.engine.open(from.ip, datagram, out) {
             Opened::Answered { len, receiver } => {
                 pair.unconfirmed = Some(receiver);
-                len
+                (len, false)
             }
             Opened::Established(len) => {
                 self.shaken(now);
-                len
+                (len, true)
             }
-            Opened::Cookie(len) => return Ok(Inbound::Reply(len)),
-            Opened::Taken => return Ok(Inbound::Nothing),
+            Opened::Cookie(len) => return Ok((Inbound::Reply(len), false)),
+            Opened::Taken => return Ok((Inbound::Nothing, false)),
             Opened::Data(_) | Opened::Keepalive | Opened::Refused => return Err(Drop::NotAuthentic),
         };
         self.received_bytes += datagram.len() as u64;
         self.sent(len, now);
-        Ok(Inbound::Reply(len))
-    }
-}
-
-impl Drops {
-    fn count(&mut self, drop: Drop) {
-        *match drop {
-            Drop::Malformed => &mut self.malformed,
-            Drop::Unknown => &mut self.unknown,
-            Drop::Limited => &mut self.limited,
-            Drop::NotAuthentic => &mut self.not_authentic,
-            Drop::BadPacket => &mut self.bad_packet,
-            Drop::ForeignSource => &mut self.foreign_source,
-        } += 1;
+        Ok((Inbound::Reply(len), is_done))
     }
 }
 

@@ -6,6 +6,8 @@
 //! [`Exchange`] puts them around an [`Engine`], which owns the cryptography, and [`Plane`] is the thread that moves
 //! bytes between the device and the sockets.
 //!
+//! Among boxes of a mesh the thread also owns the mesh's agent, which says by which path each is reached.
+//!
 //! It refuses to decide who is a peer: that comes in by commands. It does not allocate for a packet.
 
 pub mod allowed;
@@ -21,6 +23,7 @@ mod network;
 pub mod packet;
 mod peer;
 pub mod plane;
+mod relayed;
 pub mod split;
 mod tun;
 pub mod vnet;
@@ -28,10 +31,10 @@ mod waiting;
 
 pub use allowed::Prefix;
 pub use engine::Engine;
-pub use exchange::{Exchange, Inbound, PeerConfig, PeerStats};
+pub use exchange::{Exchange, Inbound, MeshPeer, PeerConfig, PeerStats};
 pub use key::{PresharedKey, PrivateKey, PublicKey};
 pub use network::{Network, NetworkError};
-pub use plane::{Handle, Plane, PlaneConfig, PlaneError};
+pub use plane::{Handle, MeshConfig, Plane, PlaneConfig, PlaneError, Surroundings, Told};
 pub use tun::{Tun, TunError};
 
 /// The largest datagram or packet that any buffer here has to hold, bytes: what a 16-bit length field can say.

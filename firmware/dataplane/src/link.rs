@@ -1,15 +1,18 @@
-//! The UDP sockets, one for IPv4 and one for IPv6, on the same port.
+//! The UDP sockets, one for IPv4 and one for IPv6, on the same port; and more of IPv4 for a while, when the mesh's
+//! agent wants them.
 //!
 //! Datagrams for one place go out many at a time where the kernel can (`UDP_SEGMENT`), and come in many at a time
 //! (`recvmmsg`, `UDP_GRO`). A kernel or a network card that can't is found out once and remembered.
 
 mod batch;
+mod extra;
 
 use std::cell::Cell;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use mesh::SocketId;
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
@@ -19,6 +22,7 @@ use rustix::net::sockopt;
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 
 pub(crate) use batch::Batches;
+use extra::Extra;
 
 use crate::DATAGRAM_BYTES_MAX;
 
@@ -51,7 +55,21 @@ pub enum LinkError {
 pub(crate) struct Link {
     v4: Option<Socket>,
     v6: Option<Socket>,
+    extra: Extra,
     port: u16,
+}
+
+/// From which socket to which place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hop {
+    pub(crate) socket: SocketId,
+    pub(crate) to: SocketAddr,
+}
+
+impl From<SocketAddr> for Hop {
+    fn from(to: SocketAddr) -> Hop {
+        Hop { socket: SocketId::MAIN, to }
+    }
 }
 
 #[derive(Debug)]
@@ -74,7 +92,7 @@ impl Link {
     /// Opens both on `port`, or on one that is free for both if it is 0.
     pub(crate) fn open(port: u16) -> Result<Link, LinkError> {
         for _ in 0..PORT_TRIES {
-            let v4 = open(Ipv4Addr::UNSPECIFIED.into(), port);
+            let v4 = open(Ipv4Addr::UNSPECIFIED.into(), port, Some(SOCKET_BUFFER_BYTES));
             let (v4, bound) = match v4 {
                 Ok(socket) => {
                     let bound = socket.port();
@@ -83,14 +101,14 @@ impl Link {
                 Err(error) if is_missing(&error) => (None, port),
                 Err(error) => return Err(refusal(port, error)),
             };
-            match open(Ipv6Addr::UNSPECIFIED.into(), bound) {
+            match open(Ipv6Addr::UNSPECIFIED.into(), bound, Some(SOCKET_BUFFER_BYTES)) {
                 Ok(v6) => {
                     let port = v6.port();
-                    return Ok(Link { v4, v6: Some(v6), port });
+                    return Ok(Link { v4, v6: Some(v6), extra: Extra::default(), port });
                 }
                 Err(error) if is_missing(&error) && v4.is_some() => {
                     tracing::warn!("this host has no IPv6: only IPv4 is used outside");
-                    return Ok(Link { v4, v6: None, port: bound });
+                    return Ok(Link { v4, v6: None, extra: Extra::default(), port: bound });
                 }
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse && port == 0 => {}
                 Err(error) => return Err(refusal(bound, error)),
@@ -122,18 +140,20 @@ impl Link {
 
     /// Datagrams that could not be sent.
     pub(crate) fn unsent(&self) -> u64 {
-        [&self.v4, &self.v6].into_iter().flatten().map(|socket| socket.unsent.get()).sum()
+        let main = [&self.v4, &self.v6].into_iter().flatten().map(|socket| socket.unsent.get()).sum::<u64>();
+        main + self.extra.unsent()
     }
 
     /// The most datagrams that go out in one call.
-    pub(crate) fn segments_max(&self, to: SocketAddr) -> usize {
-        self.towards(to).map_or(1, |socket| socket.state.max_gso_segments())
+    pub(crate) fn segments_max(&self, hop: Hop) -> usize {
+        self.towards(hop).map_or(1, |socket| socket.state.max_gso_segments())
     }
 
     /// Sends datagrams of `stride` bytes each, of which the last may be shorter. What can't be sent is counted: to
     /// whom it mattered, they will send it again.
-    pub(crate) fn send(&self, to: SocketAddr, datagrams: &[u8], stride: usize) {
-        let Some(socket) = self.towards(to) else { return };
+    pub(crate) fn send(&self, hop: impl Into<Hop>, datagrams: &[u8], stride: usize) {
+        let hop = hop.into();
+        let (Some(socket), to) = (self.towards(hop), hop.to) else { return };
         if datagrams.len() > stride && socket.state.max_gso_segments() > 1 {
             match socket.try_send(to, datagrams, Some(stride)) {
                 Ok(()) => return,
@@ -148,8 +168,37 @@ impl Link {
         }
     }
 
-    fn towards(&self, to: SocketAddr) -> Option<&Socket> {
-        if to.is_ipv4() { self.v4.as_ref() } else { self.v6.as_ref() }
+    /// More sockets of IPv4, each on a port of its own; those that can't be opened are missing.
+    pub(crate) fn open_extra(&mut self, registry: &Registry, first: SocketId, count: u16) {
+        self.extra.open(registry, first, count);
+    }
+
+    pub(crate) fn close_extra(
+        &mut self,
+        registry: &Registry,
+        first: SocketId,
+        count: u16,
+        keep: Option<SocketId>,
+    ) {
+        self.extra.close(registry, first, count, keep);
+    }
+
+    /// Takes note that one of the further sockets has something to read.
+    pub(crate) fn extra_readable(&mut self, token: Token) {
+        self.extra.readable(token);
+    }
+
+    /// Takes what is there at one of the further sockets that have something; `None` when none has any more.
+    pub(crate) fn receive_extra(&mut self, received: &mut Received) -> Option<SocketId> {
+        self.extra.receive(received)
+    }
+
+    fn towards(&self, hop: Hop) -> Option<&Socket> {
+        match (hop.socket, hop.to) {
+            (SocketId::MAIN, SocketAddr::V4(_)) => self.v4.as_ref(),
+            (SocketId::MAIN, SocketAddr::V6(_)) => self.v6.as_ref(),
+            (socket, _) => self.extra.get(socket),
+        }
     }
 }
 
@@ -241,14 +290,16 @@ impl std::fmt::Debug for Received {
     }
 }
 
-fn open(address: IpAddr, port: u16) -> io::Result<Socket> {
+fn open(address: IpAddr, port: u16, buffer_bytes: Option<usize>) -> io::Result<Socket> {
     let socket =
         RawSocket::new(Domain::for_address((address, port).into()), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     socket.set_nonblocking(true)?;
-    enlarge(&socket);
+    if let Some(bytes) = buffer_bytes {
+        enlarge(&socket, bytes);
+    }
     socket.bind(&SocketAddr::new(address, port).into())?;
     let state = UdpSocketState::new((&socket).into())?;
     if address.is_ipv4() {
@@ -266,12 +317,12 @@ fn open(address: IpAddr, port: u16) -> io::Result<Socket> {
 }
 
 /// Beyond the system's limit where that is allowed, and up to it where not.
-fn enlarge(socket: &RawSocket) {
-    if sockopt::set_socket_recv_buffer_size_force(socket, SOCKET_BUFFER_BYTES).is_err() {
-        let _ = socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
+fn enlarge(socket: &RawSocket, bytes: usize) {
+    if sockopt::set_socket_recv_buffer_size_force(socket, bytes).is_err() {
+        let _ = socket.set_recv_buffer_size(bytes);
     }
-    if sockopt::set_socket_send_buffer_size_force(socket, SOCKET_BUFFER_BYTES).is_err() {
-        let _ = socket.set_send_buffer_size(SOCKET_BUFFER_BYTES);
+    if sockopt::set_socket_send_buffer_size_force(socket, bytes).is_err() {
+        let _ = socket.set_send_buffer_size(bytes);
     }
 }
 

@@ -8,6 +8,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// The smallest MTU of an interface that carries IPv6, bytes (RFC 8200, 5).
 pub const MTU_MIN: u16 = 1280;
 
+/// UDP's number (RFC 768).
+pub const UDP: u8 = 17;
+
+pub const UDP_HEADER_BYTES: usize = 8;
+
 /// What the outer fields of a packet say; all of them fit each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {

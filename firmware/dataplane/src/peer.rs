@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use mesh::{Hints, Path, Ula};
+
 use crate::allowed::Prefix;
 use crate::bucket::Bucket;
-use crate::engine::{Engine, REJECT_AFTER, REKEY_TIMEOUT};
+use crate::engine::{Engine, INITIATION_BYTES, Message, REJECT_AFTER, REKEY_TIMEOUT};
 use crate::key::{PresharedKey, PublicKey};
 
 /// While one's own key or the peer's is changed, the old pair of keys lives on beside the new one.
@@ -18,10 +20,20 @@ pub struct PeerConfig {
     pub preshared_key: Option<PresharedKey>,
     /// What it may send from, and what is sent to it.
     pub allowed_ips: Vec<Prefix>,
-    /// Where it is. It is followed when it sends from elsewhere.
+    /// Where it is. It is followed when it sends from elsewhere, unless it is a box of the mesh.
     pub endpoint: Option<SocketAddr>,
     /// After how long a silence something is sent, so that routers in between remember.
     pub keepalive: Option<Duration>,
+    /// A box of the mesh: by which path it is reached is for the mesh's agent to say.
+    pub mesh: Option<MeshPeer>,
+}
+
+/// What makes a peer a box of the mesh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MeshPeer {
+    /// The one that others send to it by; it has to be among what it may send from.
+    pub address: Ula,
+    pub hints: Hints,
 }
 
 /// What went on with a peer.
@@ -29,6 +41,8 @@ pub struct PeerConfig {
 pub struct PeerStats {
     pub public_key: PublicKey,
     pub endpoint: Option<SocketAddr>,
+    /// How a box of the mesh is reached.
+    pub mesh: Option<mesh::Status>,
     /// How long ago the last handshake was.
     pub handshake_age: Option<Duration>,
     /// Handshakes that both ends completed, whichever began them.
@@ -44,12 +58,17 @@ pub(crate) struct Peer<E> {
     pub(crate) config: PeerConfig,
     /// The newest pair of keys first.
     pub(crate) pairs: heapless::Vec<Pair<E>, PAIRS_MAX>,
-    pub(crate) endpoint: Option<SocketAddr>,
+    /// By which way messages go to it.
+    pub(crate) path: Option<Path>,
     /// For handshake messages from where the peer is known to be.
     pub(crate) bucket: Bucket,
     pub(crate) wants_initiation: bool,
     pub(crate) sent_at: Instant,
     pub(crate) initiated_at: Option<Instant>,
+    /// What was sent then.
+    initiation: [u8; INITIATION_BYTES],
+    /// As it was when somebody asked last.
+    pub(crate) was_ready: bool,
     pub(crate) handshake_at: Option<Instant>,
     pub(crate) handshakes: u64,
     pub(crate) received_bytes: u64,
@@ -74,7 +93,7 @@ pub(crate) struct Pair<E> {
 impl<E: Engine> Peer<E> {
     pub(crate) fn new(config: PeerConfig, now: Instant) -> Peer<E> {
         Peer {
-            endpoint: config.endpoint,
+            path: config.endpoint.filter(|_| config.mesh.is_none()).map(Path::direct),
             // With a keepalive the peer is to be reached from the first moment.
             wants_initiation: config.keepalive.is_some(),
             config,
@@ -82,6 +101,8 @@ impl<E: Engine> Peer<E> {
             bucket: Bucket::default(),
             sent_at: now,
             initiated_at: None,
+            initiation: [0; INITIATION_BYTES],
+            was_ready: false,
             handshake_at: None,
             handshakes: 0,
             received_bytes: 0,
@@ -114,12 +135,12 @@ impl<E: Engine> Peer<E> {
         self.sent_bytes += len as u64;
     }
 
-    /// Follows the peer. Only for a source that sent an authentic data message: whoever can copy a handshake message
-    /// could otherwise draw the peer's traffic to themselves.
-    pub(crate) fn roam(&mut self, from: SocketAddr) {
-        if self.endpoint != Some(from) {
-            tracing::debug!(peer = %self.config.public_key, endpoint = %from, "peer is elsewhere");
-            self.endpoint = Some(from);
+    /// Follows the peer, unless that is for the mesh's agent. Only for a source that sent an authentic data message:
+    /// whoever can copy a handshake message could otherwise draw the peer's traffic to themselves.
+    pub(crate) fn roam(&mut self, from: Path) {
+        if self.path != Some(from) && self.config.mesh.is_none() {
+            tracing::debug!(peer = %self.config.public_key, path = %from, "peer is elsewhere");
+            self.path = Some(from);
         }
     }
 
@@ -132,7 +153,11 @@ impl<E: Engine> Peer<E> {
             pair.ready_since.get_or_insert(now);
         }
         // An old pair doesn't fetch itself new sessions once the new one works.
-        len.filter(|_| number == 0 || !newest_ready)
+        let len = len.filter(|_| number == 0 || !newest_ready)?;
+        if Message::of(&out[..len]) == Some(Message::Initiation) {
+            self.initiated(&out[..len], now);
+        }
+        Some(len)
     }
 
     /// Whether the old pair of keys is not needed any more: all its sessions are too old.
@@ -143,7 +168,7 @@ impl<E: Engine> Peer<E> {
 
     /// A keepalive or an initiation that is due.
     pub(crate) fn poll_keepalive(&mut self, now: Instant, out: &mut [u8]) -> Option<usize> {
-        self.endpoint?;
+        self.path?;
         let silent = now.duration_since(self.sent_at);
         if self.config.keepalive.is_some_and(|keepalive| silent >= keepalive) {
             if let Some(pair) = self.ready() {
@@ -159,19 +184,39 @@ impl<E: Engine> Peer<E> {
         // Packets that came while a handshake was on its way wished for it too.
         self.wants_initiation &= !self.pairs.first().is_some_and(|pair| pair.engine.is_ready());
         let rested = self.initiated_at.is_none_or(|at| now.duration_since(at) >= REKEY_TIMEOUT);
-        if !self.wants_initiation || self.endpoint.is_none() || !rested {
+        if !self.wants_initiation || self.path.is_none() || !rested {
             return None;
         }
         self.wants_initiation = false;
         let len = self.pairs.first_mut()?.engine.initiate(out)?;
-        self.initiated_at = Some(now);
+        self.initiated(&out[..len], now);
         Some(len)
+    }
+
+    /// An initiation for another way: the last one again while it is young, or while its handshake is on its way.
+    pub(crate) fn initiate(&mut self, now: Instant, out: &mut [u8]) -> Option<usize> {
+        let rested = self.initiated_at.is_none_or(|at| now.duration_since(at) >= REKEY_TIMEOUT);
+        if rested && let Some(len) = self.pairs.first_mut()?.engine.initiate(out) {
+            self.initiated(&out[..len], now);
+            return Some(len);
+        }
+        self.initiated_at?;
+        out[..INITIATION_BYTES].copy_from_slice(&self.initiation);
+        Some(INITIATION_BYTES)
+    }
+
+    fn initiated(&mut self, message: &[u8], now: Instant) {
+        self.initiated_at = Some(now);
+        if let Ok(message) = message.try_into() {
+            self.initiation = message;
+        }
     }
 
     pub(crate) fn stats(&self, now: Instant) -> PeerStats {
         PeerStats {
             public_key: self.config.public_key,
-            endpoint: self.endpoint,
+            endpoint: self.path.and_then(|path| path.endpoint()),
+            mesh: None,
             handshake_age: self.handshake_at.map(|at| now.duration_since(at)),
             handshakes: self.handshakes,
             received_bytes: self.received_bytes,

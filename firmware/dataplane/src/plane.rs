@@ -4,6 +4,8 @@
 //! destination, and sends those with one call; and the other way round. Buffers are made at the start and never
 //! again. One bad packet ends nothing; only a device that is gone does.
 
+mod boxes;
+mod flow;
 mod handle;
 
 use std::io;
@@ -12,26 +14,22 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant, SystemTime};
 
+use mesh::SocketId;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
-use rustix::io::Errno;
 
-use crate::coalesce::Coalescer;
-use crate::engine::Boring;
-use crate::exchange::{Exchange, Inbound, PeerConfig, PeerError};
-use crate::key::PrivateKey;
+use crate::exchange::{Exchange, MeshPeer, PeerConfig, PeerError};
+use crate::key::{PrivateKey, PublicKey};
 use crate::link::{Batches, Link, LinkError, Received};
-use crate::split::{self, SLACK_BYTES};
-use crate::tun::{FRAME_BYTES_MAX, Tun};
-use crate::{DATAGRAM_BYTES_MAX, SPARE_BYTES, packet, vnet};
+use crate::tun::Tun;
 
-pub use handle::{Command, Handle, HandleError, Snapshot};
+use boxes::Boxes;
+pub use boxes::{MeshConfig, Told};
+use flow::{Device, Flow};
+pub use handle::{Command, Handle, HandleError, Snapshot, Surroundings};
 
 /// Commands that wait; whoever gives more waits too.
 const COMMANDS_MAX: usize = 64;
-
-/// Frames read from the device before the sockets have their turn.
-const FRAMES_PER_TURN: usize = 64;
 
 /// Calls to receive from one socket before the device has its turn.
 const RECEIVES_PER_TURN: usize = 8;
@@ -40,6 +38,7 @@ const DEVICE: Token = Token(0);
 const V4: Token = Token(1);
 const V6: Token = Token(2);
 const WAKER: Token = Token(3);
+const LINE: Token = Token(4);
 
 /// 2026-01-01, before this code was written: a clock that shows less is not set.
 const CLOCK_FLOOR: Duration = Duration::from_secs(1_767_225_600);
@@ -53,6 +52,8 @@ pub struct PlaneConfig {
     /// Of the device, bytes.
     pub mtu: u16,
     pub peers: Vec<PeerConfig>,
+    /// For a box of a mesh.
+    pub mesh: Option<MeshConfig>,
 }
 
 /// Why it doesn't run, or doesn't run on.
@@ -90,23 +91,8 @@ pub struct Traffic {
 pub struct Plane {
     poll: Poll,
     commands: Receiver<Command>,
-    exchange: Exchange<Boring>,
-    device: Device,
-    link: Link,
-    batches: Batches,
+    flow: Flow,
     received: Received,
-    traffic: Traffic,
-}
-
-/// The device and what lies between it and the exchange.
-#[derive(Debug)]
-struct Device {
-    tun: Tun,
-    coalescer: Coalescer,
-    /// What is read.
-    frame: Box<[u8]>,
-    /// What was decrypted: room for the device's header, and the packet.
-    opened: Box<[u8]>,
 }
 
 /// What may have more to give.
@@ -115,6 +101,10 @@ struct Readable {
     device: bool,
     v4: bool,
     v6: bool,
+    /// One of the further sockets.
+    extra: bool,
+    /// The coordinator's line.
+    line: bool,
 }
 
 impl Plane {
@@ -129,9 +119,6 @@ impl Plane {
         }
         let now = Instant::now();
         let mut exchange = Exchange::new(config.private_key, config.mtu, now);
-        for peer in config.peers {
-            exchange.add_peer(peer, now)?;
-        }
         let mut link = Link::open(config.listen_port.unwrap_or(0))?;
         let poll = Poll::new().map_err(PlaneError::Poll)?;
         let register = || {
@@ -142,14 +129,21 @@ impl Plane {
         let waker = { register }().map_err(PlaneError::Poll)?;
         let (sender, commands) = sync_channel(COMMANDS_MAX);
         let handle = Handle::new(sender, Arc::new(waker), link.port());
-        let device = Device {
-            coalescer: Coalescer::new(tun.offload()),
-            tun,
-            frame: vec![0; FRAME_BYTES_MAX + SLACK_BYTES].into(),
-            opened: vec![0; vnet::LEN + DATAGRAM_BYTES_MAX + SPARE_BYTES].into(),
+        exchange.set_mesh_address(config.mesh.as_ref().map(|mesh| mesh.address));
+        let boxes = config.mesh.map(|mesh| Boxes::new(mesh, poll.registry(), LINE));
+        let flow = Flow {
+            exchange,
+            device: Device::new(tun),
+            link,
+            batches: Batches::default(),
+            traffic: Traffic::default(),
+            boxes: boxes.transpose().map_err(PlaneError::Poll)?,
         };
-        let (batches, received, traffic) = (Batches::default(), Received::default(), Traffic::default());
-        Ok((Plane { poll, commands, exchange, device, link, batches, received, traffic }, handle))
+        let mut plane = Plane { poll, commands, flow, received: Received::default() };
+        for peer in config.peers {
+            plane.add_peer(peer, now)?;
+        }
+        Ok((plane, handle))
     }
 
     /// Runs until it is told to stop.
@@ -159,12 +153,12 @@ impl Plane {
     pub fn run(mut self) -> Result<(), PlaneError> {
         let mut events = Events::with_capacity(16);
         // Whatever came before the first wait gave its sign already.
-        let mut readable = Readable { device: true, v4: true, v6: true };
+        let mut readable = Readable { device: true, v4: true, v6: true, extra: true, line: true };
         loop {
             let wait = if readable.any() {
                 Duration::ZERO
             } else {
-                self.exchange.poll_timeout().saturating_duration_since(Instant::now())
+                self.flow.poll_timeout().saturating_duration_since(Instant::now())
             };
             match self.poll.poll(&mut events, Some(wait)) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
@@ -177,14 +171,19 @@ impl Plane {
                     DEVICE => readable.device = true,
                     V4 => readable.v4 = true,
                     V6 => readable.v6 = true,
-                    _ => {
+                    LINE => readable.line = true,
+                    WAKER => {
                         if self.handle_commands() {
                             return Ok(());
                         }
                     }
+                    token => {
+                        self.flow.link.extra_readable(token);
+                        readable.extra = true;
+                    }
                 }
                 if event.is_error() && event.token() != DEVICE {
-                    [self.link.v4(), self.link.v6()]
+                    [self.flow.link.v4(), self.flow.link.v6()]
                         .into_iter()
                         .flatten()
                         .for_each(crate::link::Socket::drain_errors);
@@ -196,73 +195,24 @@ impl Plane {
             if readable.v6 {
                 readable.v6 = self.take_datagrams(V6);
             }
+            if readable.extra {
+                readable.extra = self.take_extra();
+            }
+            if readable.line {
+                readable.line = self.flow.take_parcels();
+            }
             if readable.device {
-                readable.device = self.take_frames()?;
+                readable.device = self.flow.take_frames()?;
             }
-            let now = Instant::now();
-            self.exchange.handle_timeout(now);
-            self.transmit(now);
-        }
-    }
-
-    /// From the device to the sockets; says whether there may be more.
-    fn take_frames(&mut self) -> Result<bool, PlaneError> {
-        let now = Instant::now();
-        let mut more = true;
-        for _ in 0..FRAMES_PER_TURN {
-            match self.device.tun.read(&mut self.device.frame) {
-                Ok((header, len)) => self.take_frame(&header, len, now),
-                Err(error) => match Errno::from_io_error(&error) {
-                    Some(Errno::AGAIN) => {
-                        more = false;
-                        break;
-                    }
-                    Some(Errno::INTR) => {}
-                    // Down for now: reading goes on when it is up again.
-                    Some(Errno::IO) => {
-                        more = false;
-                        break;
-                    }
-                    Some(_) => return Err(PlaneError::DeviceGone(error)),
-                    None => self.traffic.unroutable += 1,
-                },
-            }
-        }
-        self.batches.flush(&self.link);
-        Ok(more)
-    }
-
-    fn take_frame(&mut self, header: &vnet::VnetHeader, len: usize, now: Instant) {
-        let frame = &mut self.device.frame[vnet::LEN..];
-        let destination = packet::header(&frame[..len]).map(|ip| ip.destination);
-        let Some(peer) = destination.ok().and_then(|destination| self.exchange.route(destination)) else {
-            // Every host talks to its neighbours by multicast, and nobody misses that here.
-            self.traffic.unroutable +=
-                u64::from(!destination.is_ok_and(|destination| destination.is_multicast()));
-            return;
-        };
-        let (exchange, batches, link, traffic) =
-            (&mut self.exchange, &mut self.batches, &self.link, &mut self.traffic);
-        let result = split::split(header, frame, len, |room, len| {
-            traffic.packets_out += 1;
-            match exchange.ready(peer) {
-                Some(to) => {
-                    let sealed_len = exchange.sealed_len(len);
-                    batches.write(link, to, sealed_len, |out| exchange.seal(peer, room, len, now, out));
-                }
-                None => exchange.hold(peer, &room[..len]),
-            }
-        });
-        if result.is_err() {
-            self.traffic.unroutable += 1;
+            self.flow.handle_timeout(self.poll.registry());
         }
     }
 
     /// From a socket to the device; says whether there may be more.
     fn take_datagrams(&mut self, token: Token) -> bool {
         for _ in 0..RECEIVES_PER_TURN {
-            let socket = if token == V4 { self.link.v4() } else { self.link.v6() };
-            let Some(socket) = socket else { return false };
+            let link = &self.flow.link;
+            let Some(socket) = (if token == V4 { link.v4() } else { link.v6() }) else { return false };
             let more = match socket.receive(&mut self.received) {
                 Ok(more) => more,
                 // An answer of the network to something that was sent; what was received comes next.
@@ -272,7 +222,7 @@ impl Plane {
                     true
                 }
             };
-            self.open_received();
+            self.flow.take(SocketId::MAIN, &self.received);
             if !more {
                 return false;
             }
@@ -280,37 +230,13 @@ impl Plane {
         true
     }
 
-    fn open_received(&mut self) {
-        let now = Instant::now();
-        let Device { tun, coalescer, opened, .. } = &mut self.device;
-        let traffic = &mut self.traffic;
-        let mut unwritten = 0;
-        let mut write = |frame: &[u8]| {
-            if let Err(error) = tun.write(frame) {
-                unwritten += 1;
-                tracing::trace!(%error, len = frame.len(), "the device takes it not");
-            }
-        };
-        for (from, datagram) in self.received.datagrams() {
-            match self.exchange.handle_datagram(from, datagram, now, &mut opened[vnet::LEN..]) {
-                Inbound::Deliver(ip) => {
-                    traffic.packets_in += 1;
-                    coalescer.push(opened, &ip, &mut write);
-                }
-                Inbound::Reply(len) => self.link.send(from, &opened[vnet::LEN..vnet::LEN + len], len),
-                Inbound::Nothing | Inbound::Dropped(_) => {}
-            }
+    /// The same for the further sockets.
+    fn take_extra(&mut self) -> bool {
+        for _ in 0..RECEIVES_PER_TURN {
+            let Some(socket) = self.flow.link.receive_extra(&mut self.received) else { return false };
+            self.flow.take(socket, &self.received);
         }
-        coalescer.flush(&mut write);
-        traffic.unwritten += unwritten;
-    }
-
-    /// Sends what falls due besides answers: handshakes, keepalives, and packets that waited for them.
-    fn transmit(&mut self, now: Instant) {
-        let out = &mut self.device.opened;
-        while let Some((to, len)) = self.exchange.poll_transmit(now, out) {
-            self.link.send(to, &out[..len], len);
-        }
+        true
     }
 
     /// `true` when it is told to stop, or nobody is left to tell it so.
@@ -325,11 +251,18 @@ impl Plane {
             let now = Instant::now();
             let (result, reply) = match command {
                 Command::Stop => return true,
-                Command::Add(peer, reply) => (self.exchange.add_peer(*peer, now), reply),
-                Command::Update(peer, reply) => (self.exchange.update_peer(*peer), reply),
-                Command::Remove(key, reply) => (self.exchange.remove_peer(key), reply),
-                Command::SetKey(key, reply) => (self.exchange.set_key(key), reply),
-                Command::ReplaceKey { old, new, reply } => (self.exchange.replace_key(old, new), reply),
+                Command::Add(peer, reply) => (self.add_peer(*peer, now), reply),
+                Command::Update(peer, reply) => (self.update_peer(*peer, now), reply),
+                Command::Remove(key, reply) => (self.remove_peer(key, now), reply),
+                Command::SetKey(key, reply) => (self.flow.exchange.set_key(key), reply),
+                Command::ReplaceKey { old, new, reply } => (self.flow.exchange.replace_key(old, new), reply),
+                Command::Surroundings(news, reply) => {
+                    let port = self.flow.link.port();
+                    if let Some(boxes) = &mut self.flow.boxes {
+                        boxes.handle_surroundings(news, port, now);
+                    }
+                    (Ok(()), reply)
+                }
                 Command::Look(reply) => {
                     // Whoever asked may have gone.
                     let _ = reply.try_send(self.snapshot(now));
@@ -340,17 +273,59 @@ impl Plane {
         }
     }
 
-    fn snapshot(&self, now: Instant) -> Snapshot {
-        Snapshot {
-            peers: self.exchange.stats(now),
-            drops: self.exchange.drops(),
-            traffic: Traffic { unsent: self.link.unsent(), ..self.traffic },
+    fn add_peer(&mut self, peer: PeerConfig, now: Instant) -> Result<(), PeerError> {
+        self.may_be(&peer)?;
+        let (key, mesh) = (peer.public_key, peer.mesh.clone());
+        self.flow.exchange.add_peer(peer, now)?;
+        self.tell_agent(key, mesh, now);
+        Ok(())
+    }
+
+    fn update_peer(&mut self, peer: PeerConfig, now: Instant) -> Result<(), PeerError> {
+        self.may_be(&peer)?;
+        let (key, mesh) = (peer.public_key, peer.mesh.clone());
+        self.flow.exchange.update_peer(peer)?;
+        self.tell_agent(key, mesh, now);
+        Ok(())
+    }
+
+    fn remove_peer(&mut self, key: PublicKey, now: Instant) -> Result<(), PeerError> {
+        let number = self.flow.exchange.peer(key);
+        self.flow.exchange.remove_peer(key)?;
+        if let (Some(boxes), Some(number)) = (&mut self.flow.boxes, number) {
+            boxes.handle_gone(number, now);
         }
+        Ok(())
+    }
+
+    fn may_be(&self, peer: &PeerConfig) -> Result<(), PeerError> {
+        if peer.mesh.is_some() && self.flow.boxes.is_none() { Err(PeerError::NoMesh) } else { Ok(()) }
+    }
+
+    fn tell_agent(&mut self, key: PublicKey, mesh: Option<MeshPeer>, now: Instant) {
+        let (Some(boxes), Some(number)) = (&mut self.flow.boxes, self.flow.exchange.peer(key)) else {
+            return;
+        };
+        match mesh {
+            Some(mesh) => boxes.handle_peer(number, mesh.hints, now),
+            None => boxes.handle_gone(number, now),
+        }
+    }
+
+    fn snapshot(&self, now: Instant) -> Snapshot {
+        let Flow { exchange, link, traffic, boxes, .. } = &self.flow;
+        let mut peers = exchange.stats(now);
+        for peer in &mut peers {
+            let number = exchange.peer(peer.public_key);
+            peer.mesh = number.and_then(|number| boxes.as_ref()?.status(number));
+        }
+        let traffic = Traffic { unsent: link.unsent(), ..*traffic };
+        Snapshot { peers, drops: exchange.drops(), traffic }
     }
 }
 
 impl Readable {
     fn any(self) -> bool {
-        self.device || self.v4 || self.v6
+        self.device || self.v4 || self.v6 || self.extra || self.line
     }
 }

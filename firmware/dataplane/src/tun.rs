@@ -1,12 +1,13 @@
 //! The TUN device: whole IP packets to and from the kernel, large ones in one piece where it can.
 //!
 //! A device that was made beforehand for this user is taken without any privilege; making one needs `CAP_NET_ADMIN`.
-//! What the kernel can't do is done without, and said once.
+//! What the kernel can't do is done without, and said once. A pair of sockets can take its place.
 
 mod sys;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixDatagram;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -81,6 +82,16 @@ impl Tun {
         })?;
         let offload = if vnet { set_offload(fd.as_fd()) } else { Offload::default() };
         Ok(Tun { fd, name: name.to_owned(), vnet, offload })
+    }
+
+    /// One of a pair of sockets in place of an interface: each datagram is a packet. For a host that has no interfaces
+    /// to give, and for tests.
+    ///
+    /// # Errors
+    /// When the socket can't be made not to wait.
+    pub fn of_socket(socket: UnixDatagram) -> io::Result<Tun> {
+        socket.set_nonblocking(true)?;
+        Ok(Tun { fd: socket.into(), name: String::new(), vnet: false, offload: Offload::default() })
     }
 
     pub fn name(&self) -> &str {

@@ -43,6 +43,10 @@ pub use agent::{Agent, Command, Config, Status};
 pub use nat::Nat;
 pub use path::{Path, PeerId, SocketId};
 pub use peer::{Hints, WhyNot};
+// In what is said and asked here.
+pub use trust::peer::ENDPOINTS_MAX;
+pub use trust::{Endpoint, List, MeshId, MeshPrefix, Ula};
+pub use wire::stun;
 
 /// UDP port of the mesh's own packets, inside of the tunnel.
 pub const PORT: u16 = 7467;

@@ -65,6 +65,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         listen_port: conf.listen_port,
         mtu: conf.mtu,
         peers,
+        mesh: None,
     };
     let (plane, handle) = Plane::new(config, tun)?;
     let mut network = Network::open(&name)?;
@@ -199,6 +200,7 @@ fn place(peer: &PeerConf) -> (PeerConfig, Option<Named>) {
         allowed_ips: peer.allowed_ips.clone(),
         endpoint,
         keepalive: peer.keepalive,
+        mesh: None,
     };
     if let Some(inside) = endpoint
         .filter(|at| peer.allowed_ips.iter().any(|prefix| prefix.bits() > 0 && prefix.contains(at.ip())))

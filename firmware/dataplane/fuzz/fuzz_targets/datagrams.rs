@@ -51,6 +51,7 @@ fn end(seed: u8, other: u8, address: &str) -> End {
         allowed_ips: vec!["10.0.0.0/8".parse().expect("a prefix"), "fd00::/8".parse().expect("a prefix")],
         endpoint: Some("192.0.2.9:9".parse().expect("an address")),
         keepalive: None,
+        mesh: None,
     };
     exchange.add_peer(config, Instant::now()).expect("a peer");
     let address = address.parse().expect("an address");
@@ -131,7 +132,7 @@ fuzz_target!(|steps: Vec<Step<'_>>| {
                     }
                     Inbound::Nothing => assert!(packet.is_empty() && !bent),
                     Inbound::Dropped(why) => assert!(bent || why != Drop::Malformed),
-                    Inbound::Reply(_) => panic!("an answer to data"),
+                    Inbound::Reply(_) | Inbound::Mesh(_) => panic!("an answer to data"),
                 }
             }
             Step::Later { ms } => {

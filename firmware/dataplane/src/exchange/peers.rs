@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use mesh::Path;
+
 use super::{Exchange, INDICES_MAX, PEERS_MAX};
 use crate::allowed::{AllowedIps, TableFull};
 use crate::engine::{Engine, Identity};
@@ -19,6 +21,8 @@ pub enum PeerError {
     Unknown,
     #[error("a peer with this box's own key")]
     Own,
+    #[error("a box of the mesh, of which this one is none")]
+    NoMesh,
     #[error(transparent)]
     Table(#[from] TableFull),
     #[error("no randomness")]
@@ -79,7 +83,9 @@ impl<E: Engine> Exchange<E> {
         let number = self.number(config.public_key).ok_or(PeerError::Unknown)?;
         let allowed = self.table(number, Some(&config))?;
         let peer = self.peers[number].as_mut().ok_or(PeerError::Unknown)?;
-        peer.endpoint = config.endpoint.or(peer.endpoint);
+        if config.mesh.is_none() {
+            peer.path = config.endpoint.map(Path::direct).or(peer.path);
+        }
         peer.config = config;
         self.allowed = allowed;
         Ok(())
@@ -201,7 +207,7 @@ impl<E: Engine> Exchange<E> {
         Err(PeerError::Full)
     }
 
-    fn number(&self, key: PublicKey) -> Option<usize> {
+    pub(super) fn number(&self, key: PublicKey) -> Option<usize> {
         self.peers.iter().position(|peer| peer.as_ref().is_some_and(|peer| peer.config.public_key == key))
     }
 

@@ -35,6 +35,7 @@ impl End {
             allowed_ips: allowed.split(',').map(|prefix| prefix.parse().expect("a prefix")).collect(),
             endpoint: endpoint.map(|endpoint| endpoint.parse().expect("an address")),
             keepalive: None,
+            mesh: None,
         };
         self.exchange.add_peer(config, Instant::now()).expect("a new peer");
     }
@@ -73,7 +74,7 @@ impl End {
         match inbound {
             Inbound::Deliver(ip) => self.got.push(self.out[..ip.len].to_vec()),
             Inbound::Reply(len) => sent.push(self.out[..len].to_vec()),
-            Inbound::Nothing | Inbound::Dropped(_) => {}
+            Inbound::Mesh(_) | Inbound::Nothing | Inbound::Dropped(_) => {}
         }
         sent.extend(self.poll());
         (inbound, sent)
@@ -313,6 +314,7 @@ fn peers_come_and_go() {
         allowed_ips: Vec::new(),
         endpoint: None,
         keepalive: None,
+        mesh: None,
     };
     let now = Instant::now();
     let added = (0..300).filter(|&n| a.exchange.add_peer(config(n), now).is_ok()).count();
@@ -323,4 +325,75 @@ fn peers_come_and_go() {
     assert_eq!(a.exchange.route([10, 0, 0, 2].into()), None);
     assert_eq!(a.exchange.indices.len(), PEERS_MAX - 1);
     a.exchange.add_peer(config(299), now).expect("there is room");
+}
+
+fn ula(text: &str) -> Ula {
+    text.parse::<std::net::Ipv6Addr>().expect("an address").try_into().expect("a local one")
+}
+
+/// From fd00::1 to fd00::2, with this port.
+fn inside(port: u16) -> Vec<u8> {
+    let mut packet = udp(true, &[5; 9]);
+    packet[42..44].copy_from_slice(&port.to_be_bytes());
+    packet
+}
+
+#[test]
+fn a_box_is_followed_by_the_agent_alone() {
+    let now = Instant::now();
+    let (mut a, mut b) = (End::new(1, A, now), End::new(2, B, now));
+    a.add(b.key, "fd00::2/128", Some(B));
+    b.exchange.set_mesh_address(Some(ula("fd00::2")));
+    let mesh = MeshPeer { address: ula("fd00::1"), hints: mesh::Hints::default() };
+    let config = PeerConfig {
+        public_key: a.key,
+        preshared_key: Some(PresharedKey([9; 32])),
+        allowed_ips: vec!["fd00::1/128".parse().expect("a prefix")],
+        endpoint: Some(A.parse().expect("an address")),
+        keepalive: None,
+        mesh: Some(mesh),
+    };
+    b.exchange.add_peer(config, now).expect("a new peer");
+    let (peer, number) = (b.exchange.peer(a.key).expect("a peer"), b.exchange.box_at(ula("fd00::1")));
+    assert_eq!(number, Some(peer));
+    assert_eq!(b.exchange.box_at(ula("fd00::9")), None);
+    // The same initiation for all ways, until it is old.
+    let mut twice = [[0; 148]; 2];
+    for bytes in &mut twice {
+        assert_eq!(b.exchange.initiate(peer, now, bytes), Some(148));
+    }
+    assert_eq!(twice[0], twice[1]);
+    assert!(b.poll().is_empty(), "without a path nothing goes by itself");
+    let (_, response) = a.take(b.address, &twice[0]);
+    let from: SocketAddr = A.parse().expect("an address");
+    let (inbound, keepalive) = b.take(from, &response[0]);
+    assert!(matches!(inbound, Inbound::Reply(32)));
+    assert_eq!(b.exchange.sign(), Some(Sign { peer, is_new: true }));
+    a.take(b.address, &keepalive[0]);
+    assert_eq!(b.exchange.ready(peer), None, "nobody said by which path");
+    for (port, is_mesh) in [(mesh::PORT, true), (mesh::PORT + 1, false)] {
+        let sealed = a.send(&inside(port)).remove(0);
+        let inbound = b.take(from, &sealed).0;
+        assert_eq!(matches!(inbound, Inbound::Mesh(_)), is_mesh, "{inbound:?}");
+        assert_eq!(matches!(inbound, Inbound::Deliver(_)), !is_mesh, "{inbound:?}");
+        assert_eq!(b.exchange.sign(), Some(Sign { peer, is_new: false }));
+        b.take(from, &sealed);
+        assert_eq!(b.exchange.sign(), None, "a replay is no sign");
+    }
+    assert_eq!(b.exchange.poll_lost(), None);
+    let path = Path::Box(PeerId(9));
+    b.exchange.set_path(peer, Some(path));
+    assert_eq!(b.exchange.ready(peer), Some(path));
+}
+
+#[test]
+fn the_mesh_port_of_a_plain_peer_is_the_hosts() {
+    let now = Instant::now();
+    let (mut a, mut b) = (End::new(1, A, now), End::new(2, B, now));
+    a.add(b.key, "fd00::2/128", Some(B));
+    b.add(a.key, "fd00::1/128", None);
+    b.exchange.set_mesh_address(Some(ula("fd00::2")));
+    let initiation = a.send(&inside(mesh::PORT));
+    settle(&mut a, &mut b, initiation);
+    assert_eq!(b.got, [inside(mesh::PORT)]);
 }

@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 
-use super::Link;
+use super::{Hop, Link};
 use crate::SPARE_BYTES;
 
 /// Destinations gathered for at once. When another comes, the oldest batch is sent.
@@ -26,7 +26,7 @@ pub(crate) struct Batches {
 
 #[derive(Debug)]
 struct Batch {
-    to: SocketAddr,
+    hop: Hop,
     bytes: Box<[u8]>,
     len: usize,
     stride: usize,
@@ -37,7 +37,7 @@ struct Batch {
 impl Default for Batches {
     fn default() -> Batches {
         let batch = |_| Batch {
-            to: SocketAddr::from(([0, 0, 0, 0], 0)),
+            hop: SocketAddr::from(([0, 0, 0, 0], 0)).into(),
             bytes: vec![0; BATCH_BYTES_MAX + SPARE_BYTES].into(),
             len: 0,
             stride: 0,
@@ -54,11 +54,11 @@ impl Batches {
     pub(crate) fn write(
         &mut self,
         link: &Link,
-        to: SocketAddr,
+        hop: impl Into<Hop>,
         len: usize,
         write: impl FnOnce(&mut [u8]) -> Option<usize>,
     ) {
-        let number = self.place(link, to, len);
+        let number = self.place(link, hop.into(), len);
         let batch = &mut self.batches[number];
         if let Some(written) = write(&mut batch.bytes[batch.len..]) {
             debug_assert_eq!(written, len, "as long as it was said to be");
@@ -80,14 +80,14 @@ impl Batches {
     }
 
     /// The number of a batch that takes a datagram of that length; it may be empty, then it is the newest.
-    fn place(&mut self, link: &Link, to: SocketAddr, len: usize) -> usize {
-        let found = self.batches[..self.used].iter().position(|batch| batch.to == to);
+    fn place(&mut self, link: &Link, hop: Hop, len: usize) -> usize {
+        let found = self.batches[..self.used].iter().position(|batch| batch.hop == hop);
         if let Some(number) = found {
             let batch = &self.batches[number];
             let fits = batch.open
                 && len <= batch.stride
                 && batch.len + len <= BATCH_BYTES_MAX
-                && batch.segments < SEGMENTS_MAX.min(link.segments_max(to));
+                && batch.segments < SEGMENTS_MAX.min(link.segments_max(hop));
             if fits {
                 return number;
             }
@@ -98,7 +98,7 @@ impl Batches {
         let number = self.used;
         self.used += 1;
         let batch = &mut self.batches[number];
-        (batch.to, batch.len, batch.stride, batch.segments, batch.open) = (to, 0, len, 0, true);
+        (batch.hop, batch.len, batch.stride, batch.segments, batch.open) = (hop, 0, len, 0, true);
         number
     }
 
@@ -111,7 +111,7 @@ impl Batches {
 
 impl Batch {
     fn send(&self, link: &Link) {
-        link.send(self.to, &self.bytes[..self.len], self.stride);
+        link.send(self.hop, &self.bytes[..self.len], self.stride);
     }
 }
 

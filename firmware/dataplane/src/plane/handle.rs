@@ -1,5 +1,6 @@
 //! How others talk to the thread: commands in a bounded queue, and answers.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
@@ -21,8 +22,22 @@ pub enum Command {
     Remove(PublicKey, SyncSender<Result<(), PeerError>>),
     SetKey(PrivateKey, SyncSender<Result<(), PeerError>>),
     ReplaceKey { old: PublicKey, new: PublicKey, reply: SyncSender<Result<(), PeerError>> },
+    Surroundings(Surroundings, SyncSender<Result<(), PeerError>>),
     Look(SyncSender<Snapshot>),
     Stop,
+}
+
+/// What a box of the mesh hears of the network around it.
+#[derive(Clone, Debug)]
+pub enum Surroundings {
+    /// The host's addresses.
+    Locals(Vec<IpAddr>),
+    /// What the router mapped to our port.
+    Router(Option<SocketAddr>),
+    /// The coordinator's STUN servers.
+    Servers(Vec<SocketAddr>),
+    /// Whether the coordinator's line is there.
+    Tls(bool),
 }
 
 /// The state of all peers at one moment.
@@ -96,6 +111,14 @@ impl Handle {
     /// See [`Handle::add_peer`].
     pub fn replace_key(&self, old: PublicKey, new: PublicKey) -> Result<(), HandleError> {
         self.change(|reply| Command::ReplaceKey { old, new, reply })
+    }
+
+    /// Tells the mesh's agent, if there is one.
+    ///
+    /// # Errors
+    /// See [`Handle::add_peer`].
+    pub fn tell(&self, surroundings: Surroundings) -> Result<(), HandleError> {
+        self.change(|reply| Command::Surroundings(surroundings, reply))
     }
 
     /// How peers are just now.

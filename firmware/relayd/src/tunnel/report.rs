@@ -93,6 +93,7 @@ mod tests {
         let peer = |n: u8, age: Option<u64>| PeerStats {
             public_key: PublicKey([n; 32]),
             endpoint: age.map(|_| ([192, 0, 2, n], 51820).into()),
+            mesh: None,
             handshake_age: age.map(Duration::from_secs),
             handshakes: u64::from(n),
             received_bytes: 1_500_000,
