@@ -17,6 +17,7 @@ pub mod coalesce;
 pub mod conf;
 pub mod engine;
 pub mod exchange;
+pub mod filter;
 pub mod key;
 mod link;
 mod network;
@@ -32,9 +33,10 @@ mod waiting;
 pub use allowed::Prefix;
 pub use engine::Engine;
 pub use exchange::{Exchange, Inbound, MeshPeer, PeerConfig, PeerStats};
+pub use filter::Filter;
 pub use key::{PresharedKey, PrivateKey, PublicKey};
 pub use network::{Network, NetworkError};
-pub use plane::{Handle, MeshConfig, Plane, PlaneConfig, PlaneError, Surroundings, Told};
+pub use plane::{Handle, HandleError, MeshConfig, Plane, PlaneConfig, PlaneError, Surroundings, Told};
 pub use tun::{Tun, TunError};
 
 /// The largest datagram or packet that any buffer here has to hold, bytes: what a 16-bit length field can say.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use mesh::{Hints, Path, Ula};
+use mesh::{Hints, Path, PeerId, Ula};
 
 use crate::allowed::Prefix;
 use crate::bucket::Bucket;
@@ -39,6 +39,8 @@ pub struct MeshPeer {
 /// What went on with a peer.
 #[derive(Clone, Debug)]
 pub struct PeerStats {
+    /// As the mesh's agent calls it.
+    pub number: PeerId,
     pub public_key: PublicKey,
     pub endpoint: Option<SocketAddr>,
     /// How a box of the mesh is reached.
@@ -212,8 +214,9 @@ impl<E: Engine> Peer<E> {
         }
     }
 
-    pub(crate) fn stats(&self, now: Instant) -> PeerStats {
+    pub(crate) fn stats(&self, number: PeerId, now: Instant) -> PeerStats {
         PeerStats {
+            number,
             public_key: self.config.public_key,
             endpoint: self.path.and_then(|path| path.endpoint()),
             mesh: None,

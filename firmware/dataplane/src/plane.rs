@@ -80,6 +80,8 @@ pub struct Traffic {
     pub packets_in: u64,
     /// Packets from the device that have no peer, or are none.
     pub unroutable: u64,
+    /// Packets of boxes that they may not send here.
+    pub filtered: u64,
     /// Frames that the device didn't take.
     pub unwritten: u64,
     /// Datagrams that could not be sent.

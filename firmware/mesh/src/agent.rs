@@ -345,13 +345,14 @@ impl Agent {
         let own = self.own.nat();
         for at in 0..self.peers.len() {
             let Some(peer) = &mut self.peers[at] else { continue };
-            let rested = peer.birthday_at.is_none_or(|last| now >= last + birthday::EVERY);
+            let rested = peer.punched.is_none_or(|(last, tries)| now >= last + birthday::rest(tries));
+            let punched = Some((now, peer.punched.map_or(0, |(_, tries)| tries).saturating_add(1)));
             let waited = peer.talking_for(now).is_some_and(|waited| waited >= PUNCH_AFTER);
             let wanted = waited && !peer.is_direct() && Nat::birthday(own, peer.nat());
             let Some(outside) = peer.outside().filter(|_| wanted) else { continue };
             let id = PeerId(u16::try_from(at).unwrap_or(u16::MAX));
             if own == Nat::Hard && rested {
-                peer.birthday_at = Some(now);
+                peer.punched = punched;
                 let first = SocketId(self.next_socket);
                 // Far from wrapping into a socket that is kept: 250 punches.
                 self.next_socket = self
@@ -364,7 +365,7 @@ impl Agent {
                 return;
             }
             if own == Nat::Easy && rested && peer.take_sockets_open() {
-                peer.birthday_at = Some(now);
+                peer.punched = punched;
                 self.punch = Some(Punch::easy(id, outside.ip(), now));
                 return;
             }

@@ -25,10 +25,16 @@ const STEP: Duration = Duration::from_millis(50);
 /// How long the sockets wait after the last one has sent: less than routers keep a mapping that was never answered
 /// (RFC 4787, REQ-5 asks for two minutes, and many keep 30 s).
 const WAIT: Duration = Duration::from_secs(14);
-/// Between two punches for the same peer.
-pub(crate) const EVERY: Duration = Duration::from_secs(300);
+/// After the first punch that missed, and after later ones.
+const REST_FIRST: Duration = Duration::from_secs(20);
+const REST: Duration = Duration::from_secs(300);
 /// Ports that are guessed: those that routers give.
 const PORTS: core::ops::Range<u16> = 1024..u16::MAX;
+
+/// How long to wait before another punch for the same peer.
+pub(crate) const fn rest(tries: u8) -> Duration {
+    if tries <= 1 { REST_FIRST } else { REST }
+}
 
 /// What this side does in a punch.
 #[derive(Debug)]

@@ -51,6 +51,9 @@ pub use wire::stun;
 /// UDP port of the mesh's own packets, inside of the tunnel.
 pub const PORT: u16 = 7467;
 
+/// TCP port of a box that other boxes may connect to, inside of the tunnel: where streams are given on. The only one.
+pub const RELAY_PORT: u16 = 7468;
+
 /// What goes out to open a router's way for the other side. It is no message of WireGuard or STUN, so whoever gets it
 /// drops it at once.
 pub const PUNCH: [u8; 1] = [0];

@@ -91,7 +91,8 @@ pub(crate) struct Peer {
     news_at: Option<Duration>,
     news_left: u8,
     news_id: Option<ProbeId>,
-    pub(crate) birthday_at: Option<Duration>,
+    /// When the last birthday punch began, and how many there were.
+    pub(crate) punched: Option<(Duration, u8)>,
 }
 
 /// Tries to tell the news.
@@ -116,7 +117,7 @@ impl Peer {
             news_at: None,
             news_left: 0,
             news_id: None,
-            birthday_at: None,
+            punched: None,
         }
     }
 
@@ -289,8 +290,9 @@ impl Peer {
         self.news.as_mut().is_some_and(|news| core::mem::take(&mut news.sockets_open))
     }
 
+    /// An answer to older news must not end the telling of these.
     fn tell(&mut self, now: Duration) {
-        (self.news_at, self.news_left) = (Some(now), NEWS_TRIES);
+        (self.news_at, self.news_left, self.news_id) = (Some(now), NEWS_TRIES, None);
     }
 
     /// Tells the peer soon, by the path in use, that the birthday sockets wait.

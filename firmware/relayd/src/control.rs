@@ -13,7 +13,7 @@ pub(crate) mod keys;
 mod pin;
 mod plan;
 mod push;
-#[cfg_attr(not(test), expect(dead_code, reason = "the data plane has no path over it yet"))]
 pub(crate) mod relay;
 pub(crate) mod report;
 pub(crate) mod steward;
+pub(crate) mod talk;

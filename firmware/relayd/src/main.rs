@@ -10,6 +10,7 @@ mod health;
 mod intake;
 mod join;
 mod lint;
+mod network;
 mod pipeline;
 mod probe;
 mod publish;
@@ -42,6 +43,8 @@ enum Command {
     Join(join::Args),
     /// Say how this box stands in its mesh.
     Status(standing::Args),
+    /// Say what stands between this box and its friends, and what to do about it
+    Doctor(standing::Args),
     /// Read a settings file, say what is wrong with it, change nothing.
     CheckConfig { file: PathBuf },
     /// Follow a live playlist and report each broken rule.
@@ -71,6 +74,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Run(args) => run::run(*args).map(|()| ExitCode::SUCCESS),
         Command::Join(args) => join::run(args).map(|()| ExitCode::SUCCESS),
         Command::Status(args) => standing::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Doctor(args) => standing::examine(&args).map(|()| ExitCode::SUCCESS),
         Command::CheckConfig { file } => {
             settings::Settings::read(Some(&file), settings::Fragment::default())?;
             println!("{}: good", file.display());

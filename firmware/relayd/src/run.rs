@@ -14,6 +14,7 @@ use serde::Serialize;
 use store::{Store, StoreConfig};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use wire::heartbeat::StreamReport;
 
 use crate::announce::{Service, announce};
@@ -21,11 +22,12 @@ use crate::backstage::Office;
 use crate::control::kept::{self, Kept};
 use crate::control::report;
 use crate::control::steward::Steward;
+use crate::control::talk::Told;
 use crate::intake::Intake;
 use crate::publish::Roster;
 use crate::secrets::{Keys, pin, replace};
 use crate::settings::{Fragment, HttpFragment, IngestFragment, Settings};
-use crate::tls;
+use crate::{network, tls};
 
 #[derive(Debug, Parser)]
 pub(crate) struct Args {
@@ -129,9 +131,9 @@ async fn serve(settings: Settings, given: Vec<(String, String)>) -> Result<()> {
         Packager::new(config)
     };
     let roster = Arc::new(Roster::new(keys, Arc::clone(&store), packager, settings.cutter));
-    let steward = match settings.standalone {
+    let member = match settings.standalone {
         true => None,
-        false => Steward::open(data_dir, streams(&settings, &roster)?)?,
+        false => member(&settings, &roster)?,
     };
     let doors = Doors::open(&settings, &intake).await?;
     let office = Office {
@@ -150,7 +152,7 @@ async fn serve(settings: Settings, given: Vec<(String, String)>) -> Result<()> {
     };
     let limits = serve::Limits::default();
     let server = Arc::new(serve::Server::new(Arc::clone(&store), Arc::new(office), policy, limits));
-    let ended = doors.attend(&settings, roster, server, &intake, steward).await;
+    let ended = doors.attend(&settings, roster, server, &intake, member).await;
     drop(intake);
     store.close();
     ended
@@ -167,6 +169,24 @@ fn ensure_place(settings: &Settings) -> Result<()> {
     )
 }
 
+/// The talk with the coordinator and the network, of a box that belongs to a mesh.
+fn member(settings: &Settings, roster: &Arc<Roster>) -> Result<Option<(Steward, network::Plan)>> {
+    let (told, tells) = watch::channel(Told::default());
+    let Some((steward, heard)) = Steward::open(&settings.data_dir, streams(settings, roster)?, tells)? else {
+        return Ok(None);
+    };
+    let plan = network::Plan {
+        dir: kept::directory(&settings.data_dir),
+        interface: settings.mesh_interface.clone(),
+        port: settings.mesh_port,
+        kept: steward.kept().clone(),
+        hour: steward.hour().clone(),
+        heard,
+        told,
+    };
+    Ok(Some((steward, plan)))
+}
+
 /// What heartbeats tell of the streams that are published here.
 fn streams(settings: &Settings, roster: &Arc<Roster>) -> Result<report::Streams> {
     let Some(kept) = Kept::read(&kept::directory(&settings.data_dir))? else { return Ok(Box::new(Vec::new)) };
@@ -177,7 +197,7 @@ fn streams(settings: &Settings, roster: &Arc<Roster>) -> Result<report::Streams>
             let slot = roster.slot(live.name());
             let facts = slot.status.facts();
             Some(StreamReport {
-                name: live.name().as_str().parse().ok()?,
+                name: live.name().clone(),
                 owner,
                 live_since: report::seconds(facts.since_unix_ms.filter(|_| facts.publishing)?),
                 bitrate_bps: facts.bitrate_bps,
@@ -256,12 +276,13 @@ impl Doors {
         roster: Arc<Roster>,
         server: Arc<serve::Server>,
         intake: &Intake,
-        steward: Option<Steward>,
+        member: Option<(Steward, network::Plan)>,
     ) -> Result<()> {
         // A fault in the control plane never stops a stream: it has a task of its own, which nobody waits for.
         let mut control = tokio::task::JoinSet::new();
-        if let Some(steward) = steward {
+        if let Some((steward, plan)) = member {
             control.spawn(steward.run());
+            control.spawn(network::run(plan));
         }
         let mut tasks = tokio::task::JoinSet::new();
         let services = [

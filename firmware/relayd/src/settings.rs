@@ -24,6 +24,7 @@ pub(crate) struct Fragment {
     pub(crate) http: HttpFragment,
     pub(crate) cache: CacheFragment,
     pub(crate) media: MediaFragment,
+    pub(crate) mesh: MeshFragment,
     /// Names of streams to make if they are not there; their keys are made and kept.
     pub(crate) streams: Vec<String>,
 }
@@ -65,6 +66,15 @@ pub(crate) struct CacheFragment {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub(crate) struct MeshFragment {
+    /// The network interface to make, or to take if it is there.
+    pub(crate) interface: Option<String>,
+    /// UDP, for peers; 0 for any that is free.
+    pub(crate) port: Option<u16>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(crate) struct MediaFragment {
     pub(crate) segment_ms: Option<u32>,
     /// The binary `relaybox-media`, if it is not beside `relayd`.
@@ -92,8 +102,13 @@ pub(crate) struct Settings {
     pub(crate) window: WindowLimits,
     pub(crate) cutter: stream::cutter::Settings,
     pub(crate) packager: Option<PathBuf>,
+    pub(crate) mesh_interface: String,
+    pub(crate) mesh_port: u16,
     pub(crate) streams: Vec<StreamName>,
 }
+
+/// UDP, between boxes: one that a router can be told to forward.
+const MESH_PORT: u16 = 7466;
 
 /// Used by the systemd unit too.
 pub(crate) const DATA_DIR: &str = "/var/lib/relaybox";
@@ -112,7 +127,7 @@ impl Settings {
     }
 
     fn check(fragment: Fragment) -> Result<Self> {
-        let Fragment { name, standalone, data_dir, ingest, http, cache, media, streams } = fragment;
+        let Fragment { name, standalone, data_dir, ingest, http, cache, media, mesh, streams } = fragment;
         let name = name.unwrap_or_else(|| "relaybox".to_owned());
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
         ensure!(
@@ -193,9 +208,22 @@ impl Settings {
                 ..stream::cutter::Settings::default()
             },
             packager: media.packager,
+            mesh_interface: interface(mesh.interface)?,
+            mesh_port: mesh.port.unwrap_or(MESH_PORT),
             streams,
         })
     }
+}
+
+/// An interface's name, as Linux takes it: up to 15 bytes, neither slashes nor white space (netdevice(7)).
+fn interface(name: Option<String>) -> Result<String> {
+    let name = name.unwrap_or_else(|| "relaybox".to_owned());
+    let plain = |c: char| c.is_ascii_graphic() && c != '/' && c != '%';
+    ensure!(
+        (1..=15).contains(&name.len()) && name.chars().all(plain) && !name.starts_with('.'),
+        "mesh.interface: 1 to 15 letters, digits or dashes, not {name:?}"
+    );
+    Ok(name)
 }
 
 /// The value, or the default where none was given.
@@ -228,6 +256,10 @@ impl Fragment {
                 ..self.http
             },
             media: MediaFragment { packager: over.media.packager.or(self.media.packager), ..self.media },
+            mesh: MeshFragment {
+                interface: over.mesh.interface.or(self.mesh.interface),
+                port: over.mesh.port.or(self.mesh.port),
+            },
             cache: self.cache,
             streams: [self.streams, over.streams].concat(),
         }
@@ -260,6 +292,7 @@ mod tests {
         check("standalone = true\n[http]\ncertificate = 'a.pem'", Err("go together"));
         check("standalone = true\nstreams = ['a b']", Err("a stream's name is"));
         check("standalone = true\nname = 'my box'", Err("name: 1 to 63"));
+        check("[mesh]\ninterface = 'a name that is long'", Err("mesh.interface: 1 to 15"));
     }
 
     #[test]

@@ -1,4 +1,7 @@
-//! `relayd status`: how the box stands in its mesh, from what it keeps on disk. Asks nobody.
+//! `relayd status` and `relayd doctor`: how the box stands in its mesh, from what it keeps on disk, and from the daemon
+//! if it runs. Asks nobody else, and changes nothing.
+
+mod advice;
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +12,7 @@ use trust::{Authority, MembershipState, Roster};
 
 use crate::control::hour::Hour;
 use crate::control::kept::{self, Kept};
+use crate::network::standing::{self, Standing};
 use crate::settings::DATA_DIR;
 
 #[derive(Debug, Parser)]
@@ -18,7 +22,70 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    show(&args.data_dir)
+    show(&args.data_dir)?;
+    match ask(&args.data_dir)? {
+        Some(standing) => print!("{}", table(&standing)),
+        None => println!("daemon       not running: relayd run"),
+    }
+    Ok(())
+}
+
+/// `relayd doctor`: what is wrong, and what to do about it. An error when something is.
+pub(crate) fn examine(args: &Args) -> Result<()> {
+    let dir = kept::directory(&args.data_dir);
+    let kept = Kept::read(&dir)?;
+    let standing = ask(&args.data_dir)?;
+    let now = Hour::new(&dir, 0).now();
+    let findings = advice::findings(kept.as_ref(), standing.as_ref(), now);
+    let mut wrong = 0;
+    for finding in &findings {
+        println!("{finding}");
+        wrong += usize::from(finding.is_wrong());
+    }
+    anyhow::ensure!(wrong == 0, "{wrong} of {} points need attention", findings.len());
+    Ok(())
+}
+
+fn ask(data_dir: &Path) -> Result<Option<Standing>> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime")?;
+    runtime.block_on(standing::ask(&kept::directory(data_dir)))
+}
+
+/// One line for the network, one for each peer.
+fn table(standing: &Standing) -> String {
+    let relay = if standing.relay { "connected" } else { "not connected" };
+    let mut text = format!(
+        "network      {}, UDP port {}; the router here: {}; the coordinator's relay: {relay}\n",
+        standing.interface, standing.port, standing.router
+    );
+    for peer in &standing.peers {
+        let number = |n: Option<u32>, unit: &str| n.map_or("-".to_owned(), |n| format!("{n} {unit}"));
+        text.push_str(&format!(
+            "  {:<16} {}; round trip {}, handshake {} ago, sent {}, received {}\n",
+            peer.name.to_string(),
+            peer.path,
+            number(peer.round_trip_ms, "ms"),
+            number(peer.handshake_age_s, "s"),
+            bytes(peer.sent_bytes),
+            bytes(peer.received_bytes),
+        ));
+        text.push_str(&format!("  {:<16} {}\n", "", peer.address));
+        if let Some(why) = &peer.why_not {
+            text.push_str(&format!("  {:<16} not direct: {why}\n", ""));
+        }
+    }
+    text
+}
+
+/// In units of 1000, with one decimal.
+fn bytes(n: u64) -> String {
+    match n {
+        0..1_000 => format!("{n} B"),
+        1_000..1_000_000 => format!("{}.{} kB", n / 1_000, n % 1_000 / 100),
+        1_000_000..1_000_000_000 => format!("{}.{} MB", n / 1_000_000, n % 1_000_000 / 100_000),
+        _ => format!("{}.{} GB", n / 1_000_000_000, n % 1_000_000_000 / 100_000_000),
+    }
 }
 
 pub(crate) fn show(data_dir: &Path) -> Result<()> {

@@ -18,7 +18,7 @@ use crate::stop::Stop;
 /// Where the coordinator listens.
 pub(crate) const SERVICE_PORT: u16 = 8443;
 /// The one port of a box that the mesh lets others reach.
-pub(crate) const BOX_PORT: u16 = 7;
+pub(crate) const BOX_PORT: u16 = 7468;
 /// How long the coordinator may take until it listens.
 const START_LIMIT: Duration = Duration::from_secs(20);
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use mesh::Path;
 
-use super::{Exchange, INDICES_MAX, PEERS_MAX};
+use super::{Exchange, INDICES_MAX, PEERS_MAX, peer_number};
 use crate::allowed::{AllowedIps, TableFull};
 use crate::engine::{Engine, Identity};
 use crate::key::{PrivateKey, PublicKey};
@@ -128,7 +128,10 @@ impl<E: Engine> Exchange<E> {
 
     /// What went on with each peer.
     pub fn stats(&self, now: Instant) -> Vec<PeerStats> {
-        self.peers.iter().flatten().map(|peer| peer.stats(now)).collect()
+        let peers = self.peers.iter().enumerate();
+        peers
+            .filter_map(|(number, peer)| Some(peer.as_ref()?.stats(peer_number(number).into(), now)))
+            .collect()
     }
 
     /// Lets go of old keys that nobody uses any more.

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use super::handle::Surroundings;
 use crate::engine::Boring;
 use crate::exchange::{Exchange, Inbound, PeerNumber, Sign, Source, Way};
+use crate::filter::Filter;
 use crate::link::{Batches, Hop, Link};
 use crate::packet::Header;
 use crate::relayed::{self, Budgets, HEADERS_BYTES, RELAYED_AT};
@@ -35,6 +36,8 @@ pub struct MeshConfig {
     /// One half of a pair of datagram sockets, whose other half keeps the coordinator's line. Each datagram begins with
     /// 16 bytes of mesh address: of the box it is for, or from.
     pub tls: StdDatagram,
+    /// What other boxes may send to the host.
+    pub filter: Filter,
     /// Gets where this box can be reached, whenever that changes.
     pub told: watch::Sender<Option<Told>>,
 }
@@ -63,6 +66,7 @@ pub(super) struct Boxes {
     address: Ula,
     tls: UnixDatagram,
     told: watch::Sender<Option<Told>>,
+    filter: Filter,
     budgets: Budgets,
     /// Packets of the agent's before they are sealed.
     packet: Box<[u8]>,
@@ -84,11 +88,17 @@ impl Boxes {
             address: config.address,
             tls,
             told: config.told,
+            filter: config.filter,
             budgets: Budgets::default(),
             packet: room(),
             frame: room(),
             inner: vec![0; vnet::LEN + DATAGRAM_BYTES_MAX + SPARE_BYTES].into(),
         })
+    }
+
+    /// Whether a box may send that packet to the host.
+    pub(super) fn lets_in(&self, packet: &[u8]) -> bool {
+        self.filter.lets_in(packet)
     }
 
     pub(super) fn poll_timeout(&self) -> Instant {

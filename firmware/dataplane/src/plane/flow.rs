@@ -185,6 +185,11 @@ impl Flow {
         }
         let mut write = |frame: &[u8]| write_frame(tun, traffic, frame);
         match (inbound, boxes, sign) {
+            (Inbound::Deliver(ip), Some(boxes), _)
+                if !boxes.lets_in(&opened[vnet::LEN..vnet::LEN + ip.len]) =>
+            {
+                traffic.filtered += 1;
+            }
             (Inbound::Deliver(ip), ..) => {
                 coalescer.push(opened, &ip, &mut write);
                 traffic.packets_in += 1;
@@ -194,8 +199,12 @@ impl Flow {
                 let mut tools = Tools { exchange, link, batches, now };
                 let packet = &mut opened[vnet::LEN..];
                 if let Some(ip) = boxes.handle_packet(&mut tools, sign.peer, source.path, packet, &ip) {
-                    coalescer.push(&mut boxes.inner, &ip, &mut write);
-                    traffic.packets_in += 1;
+                    if boxes.lets_in(&boxes.inner[vnet::LEN..vnet::LEN + ip.len]) {
+                        coalescer.push(&mut boxes.inner, &ip, &mut write);
+                        traffic.packets_in += 1;
+                    } else {
+                        traffic.filtered += 1;
+                    }
                 }
             }
             (Inbound::Mesh(_) | Inbound::Nothing | Inbound::Dropped(_), ..) => {}

@@ -108,3 +108,16 @@ fn the_coordinators_line_carries() {
     a.handle.tell(Surroundings::Tls(false)).expect("it runs");
     until("the path is left", || a.path(&b).is_none());
 }
+
+#[test]
+fn what_the_filter_does_not_name_is_dropped_at_the_receiver() {
+    let (a, b) = (Member::new(11, &["127.0.0.1"]), Member::new(12, &["127.0.0.1"]));
+    a.knows(&b, true, &[b.at("127.0.0.1")]);
+    b.knows(&a, false, &[]);
+    a.reaches(&b, b"an echo request");
+    let mut datagram = a.packet(&b, b"UDP");
+    datagram[6] = 17;
+    a.host.send(&datagram).expect("the device takes it");
+    a.reaches(&b, b"what was sent later");
+    assert_eq!(b.handle.look().expect("it runs").traffic.filtered, 1);
+}

@@ -6,8 +6,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use dataplane::{
-    Handle, MeshConfig, MeshPeer, PeerConfig, Plane, PlaneConfig, PlaneError, PrivateKey, Surroundings, Told,
-    Tun,
+    Filter, Handle, MeshConfig, MeshPeer, PeerConfig, Plane, PlaneConfig, PlaneError, PrivateKey,
+    Surroundings, Told, Tun,
 };
 use mesh::{Hints, MeshId, MeshPrefix, Path, Ula};
 use tokio::sync::watch;
@@ -45,7 +45,7 @@ impl Member {
             listen_port: None,
             mtu: 1280,
             peers: Vec::new(),
-            mesh: Some(MeshConfig { agent, address, tls, told: sender }),
+            mesh: Some(MeshConfig { agent, address, tls, filter: Filter::default(), told: sender }),
         };
         let (plane, handle) = Plane::new(config, Tun::of_socket(device).expect("a device")).expect("a plane");
         let locals: Vec<IpAddr> = locals.iter().map(|local| local.parse().expect("an address")).collect();
@@ -77,13 +77,13 @@ impl Member {
         peers.into_iter().find(|peer| peer.public_key == key)?.mesh?.path
     }
 
-    /// A packet of the host's to another box.
+    /// A packet of the host's to another box: an ICMPv6 echo request, which its filter lets in.
     pub(crate) fn packet(&self, to: &Member, payload: &[u8]) -> Vec<u8> {
         let len = u16::try_from(8 + payload.len()).expect("small").to_be_bytes();
-        let mut packet = vec![0x60, 0, 0, 0, len[0], len[1], 17, 64];
+        let mut packet = vec![0x60, 0, 0, 0, len[0], len[1], 58, 64];
         packet.extend(Ipv6Addr::from(self.address).octets());
         packet.extend(Ipv6Addr::from(to.address).octets());
-        packet.extend([0x23, 0x28, 0x23, 0x28, len[0], len[1], 0, 0]);
+        packet.extend([128, 0, 0, 0, 0, 0, 0, 0]);
         packet.extend(payload);
         packet
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use data_encoding::BASE64URL_NOPAD;
+use dataplane::PrivateKey;
 use trust::{BoxSecret, WireGuardKey};
 
 use crate::secrets::replace;
@@ -16,6 +17,7 @@ const WIREGUARD: &str = "wireguard.key";
 pub(crate) struct Keys {
     pub(crate) identity: BoxSecret,
     pub(crate) wireguard: WireGuardKey,
+    pub(crate) secret: PrivateKey,
 }
 
 impl Keys {
@@ -25,7 +27,7 @@ impl Keys {
         let secret = seed(&dir.join(WIREGUARD))?;
         let public = x25519_dalek::x25519(secret, x25519_dalek::X25519_BASEPOINT_BYTES);
         let wireguard = WireGuardKey::from_bytes(public).context("the WireGuard key can't be used")?;
-        Ok(Self { identity, wireguard })
+        Ok(Self { identity, wireguard, secret: PrivateKey::new(secret) })
     }
 }
 

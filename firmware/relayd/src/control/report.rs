@@ -8,6 +8,8 @@ use wire::Heartbeat;
 use wire::enrol::{Board, Version};
 use wire::heartbeat::StreamReport;
 
+use super::talk::Told;
+
 /// What the daemon knows of its streams.
 pub(crate) type Streams = Box<dyn Fn() -> Vec<StreamReport> + Send + Sync>;
 
@@ -26,6 +28,7 @@ pub(super) fn heartbeat(
     boot: u32,
     map_epoch: Option<MapEpoch>,
     revocations: Digest,
+    told: Told,
     streams: &Streams,
 ) -> Heartbeat {
     let mut streams = streams();
@@ -41,8 +44,8 @@ pub(super) fn heartbeat(
         temperature_milli_c: temperature(),
         map_epoch,
         revocations,
-        endpoints: List::new(),
-        paths: List::new(),
+        endpoints: told.endpoints,
+        paths: told.paths,
         streams: List::try_from(streams).unwrap_or_default(),
     }
 }

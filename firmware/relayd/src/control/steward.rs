@@ -11,10 +11,11 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use trust::map::{MapError, PeerMap};
-use trust::{Coordinator, List, Revocations};
+use trust::peer::ENDPOINTS_MAX;
+use trust::{Coordinator, Endpoint, List, Revocations};
 use wire::updates::{BindingUpdate, RenewRequest, RenewResponse, RevocationSet};
 use wire::{Code, Frame, HeartbeatResponse, path};
 
@@ -25,14 +26,19 @@ use super::keys::{Keys, random};
 use super::plan::{Backoff, renews};
 use super::push;
 use super::report::{self, Streams};
+use super::talk::{Heard, Told};
 
 const FRAMES_MAX: usize = 16;
 /// After a map that could not be taken.
 const ANEW_AFTER: Duration = Duration::from_secs(5);
 /// How often the floor of the clock is saved.
 const FLOOR_EVERY: Duration = Duration::from_secs(3600);
+/// A box that moves tells so at once, but not more often than that.
+const MOVED_EVERY: Duration = Duration::from_secs(2);
 /// The clock is asked again after so long.
 const TIME_EVERY: Duration = Duration::from_secs(6 * 3600);
+
+type Places = List<Endpoint, ENDPOINTS_MAX>;
 
 /// How the talk stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +57,12 @@ pub(crate) struct Steward {
     desk: Desk,
     keys: Keys,
     streams: Streams,
+    /// What the mesh's network has to know.
+    heard: watch::Sender<Heard>,
+    /// What the network has to say.
+    told: watch::Receiver<Told>,
+    /// When the coordinator was told where the box is, and what.
+    sent: Option<(Instant, Places)>,
     line: Line,
     backoff: Backoff,
     /// Whether the coordinator knows of this start.
@@ -64,7 +76,11 @@ pub(crate) struct Steward {
 
 impl Steward {
     /// For a box that belongs to a mesh; none otherwise. Counts this start.
-    pub(crate) fn open(data_dir: &std::path::Path, streams: Streams) -> Result<Option<Self>> {
+    pub(crate) fn open(
+        data_dir: &std::path::Path,
+        streams: Streams,
+        told: watch::Receiver<Told>,
+    ) -> Result<Option<(Self, watch::Receiver<Heard>)>> {
         let dir = kept::directory(data_dir);
         let Some(mut kept) = Kept::read(&dir)? else { return Ok(None) };
         let keys = Keys::open(&dir)?;
@@ -84,7 +100,14 @@ impl Steward {
         let desk = Desk::new(kept.url.clone(), kept.pin, keys.identity.clone(), kept.mesh(), hour)?;
         let revocations = kept.revocations();
         let line = if kept.is_revoked() { Line::Out } else { Line::Talking };
-        Ok(Some(Self {
+        let heard = Heard {
+            map: map.clone(),
+            coordinator: coordinator.clone(),
+            revocations: revocations.clone(),
+            stun_ports: List::new(),
+        };
+        let (heard, hears) = watch::channel(heard);
+        let steward = Self {
             dir,
             kept,
             revocations,
@@ -93,6 +116,9 @@ impl Steward {
             desk,
             keys,
             streams,
+            heard,
+            told,
+            sent: None,
             line,
             backoff: Backoff::default(),
             bound: false,
@@ -100,7 +126,16 @@ impl Steward {
             floor_saved: None,
             next: Duration::ZERO,
             anew: true,
-        }))
+        };
+        Ok(Some((steward, hears)))
+    }
+
+    pub(crate) fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
+    pub(crate) fn hour(&self) -> &Hour {
+        self.desk.hour()
     }
 
     /// Ends only when the box is out of the mesh.
@@ -124,6 +159,7 @@ impl Steward {
             tokio::select! {
                 Some(frame) = frames.recv() => self.handle_frame(frame),
                 () = tokio::time::sleep(self.next) => self.beat().await,
+                () = moved(&mut self.told, &self.sent) => self.beat().await,
             }
         }
         tracing::error!("this box was taken out of the mesh: {}", Code::BoxRevoked.what_to_do());
@@ -197,8 +233,15 @@ impl Steward {
         }
         let boot = self.kept.wireguard.last().map_or(1, |binding| binding.claims().boot);
         let epoch = self.map.as_ref().map(PeerMap::epoch);
-        let heartbeat = report::heartbeat(boot, epoch, self.revocations.digest(), &self.streams);
+        let told = self.told.borrow_and_update().clone();
+        self.sent = Some((Instant::now(), told.endpoints.clone()));
+        let heartbeat = report::heartbeat(boot, epoch, self.revocations.digest(), told, &self.streams);
         let answer: HeartbeatResponse = self.desk.post(path::HEARTBEAT, &heartbeat).await?;
+        self.heard.send_if_modified(|heard| {
+            let changed = heard.stun_ports != answer.stun_ports;
+            heard.stun_ports = answer.stun_ports.clone();
+            changed
+        });
         for notice in answer.notices.iter() {
             tracing::warn!(code = %notice, "{}: {}", notice.title(), notice.what_to_do());
         }
@@ -263,6 +306,7 @@ impl Steward {
                 if let Some(map) = &self.map {
                     tracing::debug!(epoch = map.epoch().0, peers = map.entries().count(), "a map came");
                     let saved = kept::write_map(&self.dir, map);
+                    self.heard.send_modify(|heard| heard.map = self.map.clone());
                     self.said(saved.context("the map is not kept"));
                 }
             }
@@ -281,6 +325,7 @@ impl Steward {
         tracing::info!(new = merged.new, "revocations came in");
         let entries: Vec<_> = self.revocations.entries().into_iter().cloned().collect();
         self.kept.revocations = List::try_from(entries).unwrap_or_default();
+        self.heard.send_modify(|heard| heard.revocations = self.revocations.clone());
         self.save();
         if self.kept.is_revoked() {
             self.line = Line::Out;
@@ -295,6 +340,7 @@ impl Steward {
         let verified = Coordinator::verify(&certificate, &self.kept.root, now, &self.revocations);
         match verified.and_then(|new| new.succeed(&self.coordinator)) {
             Ok(new) => {
+                self.heard.send_modify(|heard| heard.coordinator = new.clone());
                 self.coordinator = new;
                 self.kept.certificate = certificate;
                 // What another key signed is asked for anew.
@@ -316,4 +362,16 @@ impl Steward {
             tracing::error!(error = format!("{error:#}"), "the disk refuses");
         }
     }
+}
+
+/// When the network has other places to tell than were told, and the last word is a while ago.
+async fn moved(told: &mut watch::Receiver<Told>, sent: &Option<(Instant, Places)>) {
+    let Some((at, places)) = sent else { return std::future::pending().await };
+    while told.borrow_and_update().endpoints == *places {
+        if told.changed().await.is_err() {
+            // There is no network: nothing will ever move.
+            return std::future::pending().await;
+        }
+    }
+    tokio::time::sleep(MOVED_EVERY.saturating_sub(at.elapsed())).await;
 }

@@ -91,6 +91,7 @@ mod tests {
 
     fn snapshot() -> Snapshot {
         let peer = |n: u8, age: Option<u64>| PeerStats {
+            number: mesh::PeerId(n.into()),
             public_key: PublicKey([n; 32]),
             endpoint: age.map(|_| ([192, 0, 2, n], 51820).into()),
             mesh: None,

@@ -26,6 +26,16 @@ impl CoordinatorUrl {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The host alone: a name, or an address without brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        let rest = self.0.strip_prefix("https://").unwrap_or(&self.0);
+        match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((address, _)) => address,
+            None => rest.split_once(':').map_or(rest, |(host, _)| host),
+        }
+    }
 }
 
 impl FromStr for CoordinatorUrl {

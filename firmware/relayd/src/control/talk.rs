@@ -1,0 +1,24 @@
+//! What the box's network hears from the talk with the coordinator, and what it has to say there. Both are the latest
+//! word: who comes late misses nothing.
+
+use trust::map::{PEERS_MAX, PeerMap};
+use trust::peer::ENDPOINTS_MAX;
+use trust::{Coordinator, Endpoint, List, Revocations};
+use wire::heartbeat::PeerPath;
+
+/// By whose words peers are judged, and who they may be.
+#[derive(Clone, Debug)]
+pub(crate) struct Heard {
+    pub(crate) map: Option<PeerMap>,
+    pub(crate) coordinator: Coordinator,
+    pub(crate) revocations: Revocations,
+    /// Where the coordinator's host answers STUN.
+    pub(crate) stun_ports: wire::stun::Ports,
+}
+
+/// Where this box is, and how it reaches its peers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) endpoints: List<Endpoint, ENDPOINTS_MAX>,
+    pub(crate) paths: List<PeerPath, PEERS_MAX>,
+}
