@@ -95,7 +95,7 @@ pub(crate) struct Peer {
     pub(crate) punched: Option<(Duration, u8)>,
 }
 
-/// Tries to tell the news.
+/// Tries to tell the news in quick succession.
 const NEWS_TRIES: u8 = 5;
 
 impl Peer {
@@ -214,8 +214,9 @@ impl Peer {
             self.keep_at = around.now;
             self.pair(path).begin(around.now, true);
             self.try_all(around, true);
-            self.tell(around.now);
         }
+        // Also where a session was: the peer may have started anew, and know nothing.
+        self.tell(around.now);
     }
 
     pub(crate) fn handle_session_lost(&mut self, now: Duration) {

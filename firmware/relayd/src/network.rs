@@ -45,6 +45,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How often memberships are judged again, since they end by the clock.
 const JUDGE_EVERY: Duration = Duration::from_secs(60);
 
+/// A session of a box that started again is its new one, if it is not older.
+const YOUNG: Duration = Duration::from_secs(5);
+
 /// What the box's network is made from.
 pub(crate) struct Plan {
     /// The mesh's folder in the data directory.
@@ -259,15 +262,25 @@ impl Net {
                 None => return,
             },
             Change::Renew(key) => match self.config(key, wanted) {
-                Some(config) => {
-                    let gone = self.handle.remove_peer(config.public_key);
-                    gone.and_then(|()| self.handle.add_peer(config))
-                }
+                Some(config) => self.renew(config),
                 None => return,
             },
         };
         tracing::debug!(?change, "peers");
         self.said(result);
+    }
+
+    /// Drops the session of a box that started again, unless it made one since: then its clock is well.
+    fn renew(&self, config: PeerConfig) -> Result<(), HandleError> {
+        let peers = self.handle.look()?.peers;
+        let stats = peers.iter().find(|stats| stats.public_key == config.public_key);
+        match stats.and_then(|stats| stats.handshake_age) {
+            Some(age) if age >= YOUNG => {
+                self.handle.remove_peer(config.public_key)?;
+                self.handle.add_peer(config)
+            }
+            Some(_) | None => self.handle.update_peer(config),
+        }
     }
 
     fn config(&self, key: &BoxKey, wanted: &Peers) -> Option<PeerConfig> {

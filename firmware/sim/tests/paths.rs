@@ -68,6 +68,19 @@ fn without_a_straight_way_a_box_in_between_is_better_than_the_coordinator() {
     }
 }
 
+/// What a box was told before its restart it has to be told again, or the punch never begins.
+#[test]
+fn a_box_that_starts_again_is_reached_straight_again() {
+    let straight = (0..8).filter(|seed| {
+        let mut fleet = Fleet::new(&plan(*seed, &[Site::Easy, Site::Hard]));
+        fleet.run_for(SETTLE);
+        fleet.restart(1);
+        fleet.run_for(Duration::from_secs(60));
+        fleet.reach(0, 1, 3).max(fleet.reach(1, 0, 3)) == Reach::Direct
+    });
+    assert!(straight.count() >= 7, "one punch of many may miss");
+}
+
 #[test]
 fn an_idle_fleet_is_quiet() {
     let mut fleet = Fleet::new(&plan(7, &[Site::Easy, Site::Hard, Site::Public, Site::Cgnat, Site::Blocked]));

@@ -15,8 +15,9 @@ use crate::{Command, INNER_MTU, schedule};
 const SOON: Duration = Duration::from_secs(180);
 /// A call goes out over all paths again when a session was silent for so long.
 const SILENT: Duration = Duration::from_secs(12);
-/// Between tries to tell the news.
+/// Between tries to tell the news, at first and later: until they are answered, since a full line may lose many.
 const NEWS_EVERY: Duration = Duration::from_millis(700);
+const NEWS_SLOWLY: Duration = Duration::from_secs(5);
 
 impl Peer {
     /// When something is due.
@@ -156,8 +157,9 @@ impl Peer {
         {
             let id = ProbeId(dice.number());
             self.news_id = Some(id);
+            let wait = if self.news_left > 0 { NEWS_EVERY } else { NEWS_SLOWLY };
             self.news_left = self.news_left.saturating_sub(1);
-            self.news_at = (self.news_left > 0).then(|| around.now + NEWS_EVERY);
+            self.news_at = Some(around.now + wait);
             let news = News { nat: around.own.nat(), endpoints: around.own.list(), sockets_open: open };
             let payload = Message::Probe { id, news: Some(news) }.encode();
             commands.push_back(Command::Message { peer: self.id, path, payload });
