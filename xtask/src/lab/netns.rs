@@ -137,9 +137,9 @@ fn maker(name: &str) -> Option<u32> {
     name.strip_prefix(PREFIX)?.split('-').next()?.parse().ok()
 }
 
-/// Whether the process lives and is this program.
+/// Whether the process lives and is this program, or its tests, whose name has more behind it.
 pub(crate) fn is_ours(pid: u32) -> bool {
-    pid == std::process::id() || alive(pid).is_some_and(|name| Some(name) == alive(std::process::id()))
+    pid == std::process::id() || alive(pid).is_some_and(|name| name.starts_with(env!("CARGO_PKG_NAME")))
 }
 
 /// The name of a process that is there and not just waiting to be forgotten (proc(5), fields 2 and 3 of stat).
