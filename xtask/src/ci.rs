@@ -27,10 +27,11 @@ enum Step {
     Deny,
     Test,
     Browser,
+    Lab,
     Soak,
 }
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step::Format,
     Step::Tidy,
     Step::Packages,
@@ -39,6 +40,7 @@ const STEPS: [Step; 9] = [
     Step::Deny,
     Step::Test,
     Step::Browser,
+    Step::Lab,
     Step::Soak,
 ];
 
@@ -98,6 +100,7 @@ fn perform(step: Step) -> Result<Option<Totals>> {
         Step::Deny => deny::without_advisories()?,
         Step::Test => return test::suite(given).map(Some),
         Step::Browser => test::run_profile(Profile::Browser, true, 0, given)?,
+        Step::Lab => test::run_profile(Profile::Lab, true, 0, given)?,
         Step::Soak => test::run_profile(Profile::Soak, true, 0, given)?,
     }
     Ok(None)
@@ -119,6 +122,7 @@ fn name(step: Step) -> &'static str {
         Step::Deny => "deny",
         Step::Test => "test",
         Step::Browser => "browser, smoke",
+        Step::Lab => "lab, smoke",
         Step::Soak => "soak, smoke",
     }
 }

@@ -167,7 +167,8 @@ impl House {
         let dir = self.box_dir(name);
         let config = dir.join("relayd.toml");
         // No stream is published here, so the packager is never started.
-        fs::write(&config, "[media]\npackager = \"/bin/true\"\n").unwrap();
+        // The loopback interface is none that can be taken: the talk with the coordinator is what is tried here.
+        fs::write(&config, "[media]\npackager = \"/bin/true\"\n[mesh]\ninterface = \"lo\"\n").unwrap();
         let log = dir.join("log");
         let out = File::options().create(true).append(true).open(&log).unwrap();
         let child = relayd()
