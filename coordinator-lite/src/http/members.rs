@@ -1,6 +1,8 @@
 //! What members ask. Each request is signed by the box, and a box changes nothing but what is its own.
 
 use std::convert::Infallible;
+use std::sync::PoisonError;
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{Query, State};
@@ -14,19 +16,21 @@ use trust::{BoxKey, List, Name};
 use wire::updates::{BindingUpdate, LookupResponse, RevocationSet};
 use wire::{Code, Heartbeat, HeartbeatResponse};
 
-use super::Answered;
 use super::call::{Call, json, no_content};
 use super::problem::Refusal;
+use super::{Answered, App};
+use crate::hub::Member;
 use crate::store::BindingRefused;
 
 pub(super) async fn heartbeat(State(app): super::State, call: Call) -> Answered {
     let member = app.member(&call)?;
+    app.count_heartbeat(&member)?;
     let heartbeat: Heartbeat = call.json()?;
     let (key, streams, now) = (*member.key(), member.limits().streams, call.now);
     let job = move |database: &mut crate::store::Database| database.heartbeat(&key, &heartbeat, streams, now);
     let seen = app.hub.store.call(job).await?;
     if seen.endpoints_changed {
-        app.hub.reload().await?;
+        app.hub.reload_soon();
     }
     json(&HeartbeatResponse {
         now: call.now,
@@ -52,6 +56,15 @@ pub(super) async fn wireguard(State(app): super::State, call: Call) -> Answered 
     })?;
     app.hub.reload().await?;
     Ok(no_content())
+}
+
+impl App {
+    /// Each heartbeat is written down, and may have to be told to everybody.
+    fn count_heartbeat(&self, member: &Member) -> Result<(), Refusal> {
+        let mut heartbeats = self.heartbeats.lock().unwrap_or_else(PoisonError::into_inner);
+        let admitted = heartbeats.admit(*member.key(), Instant::now());
+        admitted.map_err(|wait| Refusal::too_many("too many heartbeats of this box", wait))
+    }
 }
 
 /// Lines for as long as the connection lasts.

@@ -13,6 +13,7 @@ mod hand;
 mod house;
 mod lines;
 mod operating;
+mod pushing;
 mod relaying;
 mod revoking;
 mod seeing;
