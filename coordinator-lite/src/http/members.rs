@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use futures_util::stream;
 use http::HeaderValue;
@@ -92,11 +92,7 @@ pub(super) struct Which {
 
 pub(super) async fn lookup(State(app): super::State, call: Call) -> Answered {
     app.member(&call)?;
-    let uri: http::Uri = format!("/?{}", call.query.as_deref().unwrap_or_default())
-        .parse()
-        .map_err(|_| Refusal::new(Code::Malformed, "the question can't be read"))?;
-    let Query(which) = Query::<Which>::try_from_uri(&uri)
-        .map_err(|error| Refusal::new(Code::Malformed, error.to_string()))?;
+    let which: Which = call.question()?;
     let directory = app.hub.directory();
     let found = match (&which.name, &which.key) {
         (Some(name), None) => directory.by_name(name),

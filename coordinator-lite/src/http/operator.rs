@@ -2,6 +2,7 @@
 //! the operator's token is asked for. Refuses a browser that was led here under another name (DNS rebinding), and
 //! callers behind a proxy, who only seem to be on this machine.
 
+mod connections;
 mod page;
 
 use std::collections::BTreeMap;
@@ -16,11 +17,13 @@ use trust::{BoxKey, MembershipState, Name, Ula, UnixSeconds};
 use wire::Code;
 use wire::heartbeat::Heartbeat;
 
+pub(super) use self::connections::{box_page, connections};
 use super::call::{Call, json};
 use super::problem::Refusal;
 use super::{Answered, App};
+use crate::hub::Directory;
 use crate::relay::Relayed;
-use crate::store::{InviteRow, StoreError, Uptime};
+use crate::store::{BoxRow, InviteRow, StoreError, Uptime};
 
 const FORWARDED: [&str; 2] = ["forwarded", "x-forwarded-for"];
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -110,11 +113,15 @@ pub(super) async fn page(State(app): super::State, call: Call) -> Answered {
         }
         Err(_) => page::locked(),
     };
-    let mut response = typed("text/html; charset=utf-8", html);
+    Ok(self::html(html))
+}
+
+fn html(text: String) -> Response {
+    let mut response = typed("text/html; charset=utf-8", text);
     let headers = response.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, POLICY);
     headers.insert(HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer"));
-    Ok(response)
+    response
 }
 
 pub(super) async fn style() -> Response {
@@ -164,33 +171,8 @@ impl App {
         let (rows, invites, evidence) = self.hub.store.call(read).await?;
         let directory = self.hub.directory();
         let revocations = directory.revocations();
-        let mut boxes = Vec::new();
-        for (row, uptime) in rows {
-            let membership = row.entry.membership.claims();
-            let revoked = revocations.revokes_box(row.key())
-                || revocations.revokes_invite(&row.entry.chain.invite.id());
-            let state = match membership.state(now) {
-                _ if revoked => Stand::Revoked,
-                MembershipState::Early | MembershipState::Fresh | MembershipState::Renew => Stand::Member,
-                MembershipState::Grace => Stand::Grace,
-                MembershipState::Lapsed => Stand::Lapsed,
-            };
-            boxes.push(BoxView {
-                name: row.name().clone(),
-                key: *row.key(),
-                address: membership.address,
-                state,
-                connected: self.hub.is_connected(row.key()),
-                relayed: self.relay.relayed(row.key()),
-                enrolled: row.enrolled,
-                membership_ends: membership.expires(),
-                seen: row.seen,
-                uptime,
-                version: row.version,
-                board: row.board,
-                heartbeat: row.heartbeat,
-            });
-        }
+        let view = |(row, uptime)| self.view(row, uptime, &directory, now);
+        let mut boxes: Vec<_> = rows.into_iter().map(view).collect();
         boxes.sort_by(|a, b| a.name.cmp(&b.name));
         let invites = invites.into_iter().map(|row| invite(&row, revocations)).collect();
         let mesh = &self.hub.service.mesh;
@@ -203,6 +185,34 @@ impl App {
             invites,
             evidence: evidence.into_iter().map(|evidence| evidence.invite.claims().name.clone()).collect(),
         })
+    }
+
+    fn view(&self, row: BoxRow, uptime: Uptime, directory: &Directory, now: UnixSeconds) -> BoxView {
+        let membership = row.entry.membership.claims();
+        let revocations = directory.revocations();
+        let revoked =
+            revocations.revokes_box(row.key()) || revocations.revokes_invite(&row.entry.chain.invite.id());
+        let state = match membership.state(now) {
+            _ if revoked => Stand::Revoked,
+            MembershipState::Early | MembershipState::Fresh | MembershipState::Renew => Stand::Member,
+            MembershipState::Grace => Stand::Grace,
+            MembershipState::Lapsed => Stand::Lapsed,
+        };
+        BoxView {
+            name: row.name().clone(),
+            key: *row.key(),
+            address: membership.address,
+            state,
+            connected: self.hub.is_connected(row.key()),
+            relayed: self.relay.relayed(row.key()),
+            enrolled: row.enrolled,
+            membership_ends: membership.expires(),
+            seen: row.seen,
+            uptime,
+            version: row.version,
+            board: row.board,
+            heartbeat: row.heartbeat,
+        }
     }
 }
 

@@ -70,6 +70,16 @@ pub(super) const STEPS: &[&str] = &[
         received INTEGER NOT NULL,
         statement TEXT NOT NULL
     ) STRICT;",
+    // 3: when pairs of boxes reached each other.
+    "CREATE TABLE connection (
+        one BLOB NOT NULL REFERENCES box (key),
+        other BLOB NOT NULL REFERENCES box (key) CHECK (one < other),
+        began INTEGER NOT NULL,
+        until INTEGER NOT NULL CHECK (until >= began),
+        PRIMARY KEY (one, other, began)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX connection_other ON connection (other);
+    CREATE INDEX connection_until ON connection (until);",
 ];
 
 /// The newest schema.
