@@ -145,13 +145,22 @@ fn doctor_finds_what_is_wrong() {
     let mut house = House::running("doctor");
     let well = house.look(&["doctor"], &[]);
     assert!(well.status.success() && text(&well).contains("All is well."), "{}", text(&well));
+    assert!(text(&well).contains("ok    relay: takes members, and nobody else"), "{}", text(&well));
+    let ports = read(&house.data_dir().join("stun")).replace('\n', " ");
+    let ports = ports.trim().replace(' ', " and ");
+    assert!(text(&well).contains(&format!("ok    STUN: UDP {ports} at 127.0.0.1")), "{}", text(&well));
     fs::copy(house.root_dir().join("root.key"), house.data_dir().join("root.key")).unwrap();
     house.kill();
     let ill = house.look(&["doctor"], &[]);
     assert!(!ill.status.success(), "{}", text(&ill));
     assert!(text(&ill).contains("the root's key lies in the service's directory"), "{}", text(&ill));
     assert!(text(&ill).contains("BAD   reachable"), "{}", text(&ill));
-    assert!(text(&ill).contains("2 to mend."), "{}", text(&ill));
+    assert!(text(&ill).contains("4 to mend."), "{}", text(&ill));
+    assert!(
+        text(&ill).contains("BAD   relay: ") && text(&ill).contains("open it in the firewall"),
+        "{}",
+        text(&ill)
+    );
 }
 
 #[test]
