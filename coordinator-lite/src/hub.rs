@@ -237,7 +237,10 @@ async fn send(frames: &mpsc::Sender<Bytes>, frame: &Frame) -> bool {
 
 async fn read(store: &Store, service: &Service) -> Result<Directory, StoreError> {
     let root = service.mesh.root;
-    store.call(move |database| Ok(Directory::new(database.boxes()?, database.revocations(&root)?))).await
+    let read = move |database: &mut crate::store::Database| {
+        Ok(Directory::new(database.boxes()?, database.revocations(&root)?, database.viewers()?))
+    };
+    store.call(read).await
 }
 
 /// Signs with the coordinator's key.

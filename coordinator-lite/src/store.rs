@@ -14,6 +14,7 @@ mod revocations;
 mod schema;
 mod streams;
 mod uptime;
+mod viewers;
 mod worker;
 
 use std::path::Path;

@@ -6,6 +6,7 @@ mod connections;
 mod page;
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use axum::extract::State;
 use axum::response::Response;
@@ -13,7 +14,7 @@ use http::header::{AUTHORIZATION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST};
 use http::{HeaderName, HeaderValue};
 use serde::Serialize;
 use stream::StreamName;
-use trust::{BoxKey, MembershipState, Name, Ula, UnixSeconds};
+use trust::{BoxKey, MembershipState, Name, Signed, Ula, UnixSeconds};
 use wire::Code;
 use wire::heartbeat::Heartbeat;
 
@@ -40,6 +41,7 @@ pub(super) struct Overview {
     pub(super) certificate_ends: UnixSeconds,
     pub(super) boxes: Vec<BoxView>,
     pub(super) invites: Vec<InviteView>,
+    pub(super) viewers: Vec<ViewerView>,
     /// Names of invites that brought in more boxes than they are for.
     pub(super) evidence: Vec<Name>,
 }
@@ -81,6 +83,18 @@ pub(super) struct InviteView {
     expires: UnixSeconds,
     used: Option<UnixSeconds>,
     revoked: bool,
+}
+
+/// A phone or laptop that watches through a box.
+#[derive(Debug, Serialize)]
+pub(super) struct ViewerView {
+    pub(super) name: Name,
+    /// None when the box is not known any more.
+    pub(super) gateway: Option<Name>,
+    pub(super) address: Ula,
+    pub(super) address_v4: Ipv4Addr,
+    pub(super) expires: UnixSeconds,
+    pub(super) revoked: bool,
 }
 
 /// A stream that is live, by the word of its owner.
@@ -166,17 +180,27 @@ impl App {
                 let uptime = database.uptime(row.key(), row.enrolled, now)?;
                 rows.push((row, uptime));
             }
-            Ok::<_, StoreError>((rows, database.invites()?, database.evidence()?))
+            Ok::<_, StoreError>((rows, database.invites()?, database.evidence()?, database.viewers()?))
         };
-        let (rows, invites, evidence) = self.hub.store.call(read).await?;
+        let (rows, invites, evidence, viewers) = self.hub.store.call(read).await?;
         let directory = self.hub.directory();
         let revocations = directory.revocations();
         let view = |(row, uptime)| self.view(row, uptime, &directory, now);
         let mut boxes: Vec<_> = rows.into_iter().map(view).collect();
         boxes.sort_by(|a, b| a.name.cmp(&b.name));
         let invites = invites.into_iter().map(|row| invite(&row, revocations)).collect();
+        let viewers = viewers.iter().map(Signed::claims).filter(|viewer| now < viewer.expires);
+        let viewers = viewers.map(|viewer| ViewerView {
+            name: viewer.name.clone(),
+            gateway: directory.member(&viewer.gateway).map(|member| member.name().clone()),
+            address: viewer.address,
+            address_v4: viewer.address_v4,
+            expires: viewer.expires,
+            revoked: revocations.revokes_invite(&viewer.id()),
+        });
         let mesh = &self.hub.service.mesh;
         Ok(Overview {
+            viewers: viewers.collect(),
             now,
             mesh: mesh.id().to_string(),
             root_fingerprint: mesh.root.fingerprint().to_string(),

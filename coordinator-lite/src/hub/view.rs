@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use trust::map::{Delta, Map, MapEpoch, PEERS_MAX, PeerMap, digest};
 use trust::peer::Entry;
-use trust::{BoxKey, DecodeError, Digest, List, Signed};
+use trust::{BoxKey, DecodeError, Digest, List, Signed, Viewer, Viewers};
 use wire::Frame;
 
 use super::{Directory, sign};
@@ -27,6 +27,7 @@ pub(super) struct View {
     epoch: Option<MapEpoch>,
     deltas: usize,
     revocations: Option<Digest>,
+    viewers: List<Signed<Viewer>, { Viewers::MAX }>,
     /// When the last map or change was told.
     told: Option<Instant>,
     /// There are changes that wait for their time.
@@ -43,6 +44,7 @@ impl View {
             epoch: None,
             deltas: 0,
             revocations: None,
+            viewers: List::new(),
             told: None,
             held: false,
             vouch: false,
@@ -85,6 +87,14 @@ impl View {
         }
         if !matches!(directory.standing(&self.recipient), super::Standing::Member) {
             return Ok(frames);
+        }
+        let viewers = directory.viewers_of(&self.recipient, clock::now());
+        if viewers != self.viewers {
+            // A box keeps those that it had until their end: that some are over is no news to it.
+            if viewers.iter().any(|viewer| !self.viewers.contains(viewer)) {
+                frames.push(Frame::Viewers { entries: viewers.clone() });
+            }
+            self.viewers = viewers;
         }
         let before = std::mem::take(&mut self.entries);
         self.entries.clone_from(&before);

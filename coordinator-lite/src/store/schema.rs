@@ -80,6 +80,14 @@ pub(super) const STEPS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX connection_other ON connection (other);
     CREATE INDEX connection_until ON connection (until);",
+    // 4: phones and laptops that watch through a box.
+    "CREATE TABLE viewer (
+        key BLOB NOT NULL PRIMARY KEY CHECK (length(key) = 32),
+        gateway BLOB NOT NULL REFERENCES box (key),
+        name TEXT NOT NULL,
+        expires INTEGER NOT NULL,
+        statement TEXT NOT NULL
+    ) STRICT;",
 ];
 
 /// The newest schema.

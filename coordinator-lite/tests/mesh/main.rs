@@ -18,3 +18,4 @@ mod relaying;
 mod revoking;
 mod seeing;
 mod stealing;
+mod watching;

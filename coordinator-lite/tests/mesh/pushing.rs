@@ -17,7 +17,7 @@ use crate::house::{House, text, wait_for};
 const DELTA_EVERY: Duration = Duration::from_secs(2);
 
 /// The push of one box, and the map that it makes of it.
-struct Ear {
+pub(crate) struct Ear {
     lines: BufReader<StreamOwned<ClientConnection, TcpStream>>,
     recipient: BoxKey,
     coordinator: Coordinator,
@@ -26,7 +26,7 @@ struct Ear {
 }
 
 impl Ear {
-    fn open(house: &House, hand: &Hand) -> Self {
+    pub(crate) fn open(house: &House, hand: &Hand) -> Self {
         let mut stream = connect(house.address());
         let signature = hand.signature(Method::Get, path::PUSH, b"");
         let head = format!("GET {} HTTP/1.1\r\nHost: localhost\r\n{signature}\r\n", path::PUSH);
@@ -39,7 +39,7 @@ impl Ear {
     }
 
     /// The next frame; between them are the head and the lengths of pieces (RFC 9112 section 7.1).
-    fn next(&mut self) -> Frame {
+    pub(crate) fn next(&mut self) -> Frame {
         loop {
             let mut line = String::new();
             assert!(self.lines.read_line(&mut line).unwrap() > 0, "the push ended");

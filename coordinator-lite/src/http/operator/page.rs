@@ -74,7 +74,8 @@ pub(super) fn overview(overview: &Overview, streams: &[StreamView]) -> String {
             overview.certificate_ends
         ));
     }
-    write(format_args!("{}{}{}", boxes(overview), live(streams), invites(overview)));
+    let (boxes, viewers) = (boxes(overview), viewers(overview));
+    write(format_args!("{boxes}{}{viewers}{}", live(streams), invites(overview)));
     write(format_args!(
         "<footer>Mesh {}. Root {}. As of {}.</footer></main>",
         overview.mesh, overview.root_fingerprint, overview.now
@@ -177,6 +178,28 @@ fn live(streams: &[StreamView]) -> String {
     format!(
         "<h2>Streams</h2><div class=\"wide\"><table><thead><tr><th>Name<th>Owner<th>Since<th>Bitrate<th>Viewers\
          <th>Carried by</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+}
+
+fn viewers(overview: &Overview) -> String {
+    let mut rows = String::new();
+    for viewer in &overview.viewers {
+        let (class, state) = if viewer.revoked { ("off", "revoked") } else { ("good", "may watch") };
+        rows.push_str(&format!(
+            "<tr class=\"{class}\"><th scope=\"row\">{}<td>{state}<td>{}<td>{} left<td>{}<td>{}</tr>",
+            viewer.name,
+            viewer.gateway.as_ref().map_or("unknown", trust::Name::as_str),
+            span::words(viewer.expires.since(overview.now)),
+            viewer.address_v4,
+            viewer.address
+        ));
+    }
+    if rows.is_empty() {
+        return String::new();
+    }
+    format!(
+        "<h2>Viewers</h2><div class=\"wide\"><table><thead><tr><th>Name<th>State<th>Through<th>Time<th>IPv4<th>IPv6\
+         </tr></thead><tbody>{rows}</tbody></table></div>"
     )
 }
 
