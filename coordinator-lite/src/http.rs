@@ -27,11 +27,12 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use trust::BoxKey;
 use wire::{Code, ReplayGuard, path};
 
 pub(crate) use listener::{acceptor, serve};
 
-use self::attempts::Attempts;
+use self::attempts::{Attempts, Rate};
 use self::problem::Refusal;
 use crate::clock;
 use crate::hub::Hub;
@@ -53,7 +54,8 @@ pub(crate) struct Terms {
 pub(crate) struct App {
     hub: Arc<Hub>,
     guard: Mutex<ReplayGuard>,
-    attempts: Mutex<Attempts>,
+    attempts: Mutex<Attempts<IpAddr>>,
+    heartbeats: Mutex<Attempts<BoxKey>>,
     relay: Arc<Relay>,
     token: String,
     terms: Terms,
@@ -67,7 +69,9 @@ type Answered = Result<Response, Refusal>;
 impl App {
     pub(crate) fn new(hub: Arc<Hub>, relay: Arc<Relay>, token: String, terms: Terms, counting: bool) -> Self {
         let guard = Mutex::new(ReplayGuard::new(hub.service.mesh.id(), clock::now()));
-        Self { hub, guard, attempts: Mutex::default(), relay, token, terms, counting }
+        let attempts = Mutex::new(Attempts::new(Rate::STRANGERS));
+        let heartbeats = Mutex::new(Attempts::new(Rate::HEARTBEATS));
+        Self { hub, guard, attempts, heartbeats, relay, token, terms, counting }
     }
 }
 
@@ -108,7 +112,9 @@ fn routes() -> Routes {
         .get("/api/v1/openapi.json", openapi::document)
         .get("/api/v1/operator/boxes", operator::boxes)
         .get("/api/v1/operator/streams", operator::streams)
+        .get("/api/v1/operator/box", operator::connections)
         .get("/operator", operator::page)
+        .get("/operator/box", operator::box_page)
         .get("/operator/page.css", operator::style)
         .get("/operator/page.js", operator::script)
         .get("/problems/{code}", problem::page)

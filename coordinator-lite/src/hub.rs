@@ -10,7 +10,7 @@ mod directory;
 mod view;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,8 @@ pub(crate) struct Hub {
     pub(crate) store: Store,
     directory: watch::Sender<Arc<Directory>>,
     epoch: AtomicU64,
+    /// Whether the directory has to be read anew at the watch's next look.
+    stale: AtomicBool,
     told: Mutex<BTreeMap<BoxKey, MapEpoch>>,
     /// Dropping the sender ends the push.
     pushes: Mutex<BTreeMap<BoxKey, oneshot::Sender<()>>>,
@@ -55,7 +57,7 @@ impl Hub {
         let epoch = AtomicU64::new(MapEpoch::first(clock::now()).0);
         let directory = watch::Sender::new(Arc::new(directory));
         let (told, pushes) = (Mutex::default(), Mutex::default());
-        Ok(Self { service, store, directory, epoch, told, pushes })
+        Ok(Self { service, store, directory, epoch, stale: AtomicBool::new(false), told, pushes })
     }
 
     pub(crate) fn directory(&self) -> Arc<Directory> {
@@ -72,7 +74,13 @@ impl Hub {
         Ok(())
     }
 
-    /// Notices what other programs write. Never ends.
+    /// Has the watch read the directory anew at its next look: for changes that come in numbers, so that a hundred
+    /// boxes that moved cost one reading.
+    pub(crate) fn reload_soon(&self) {
+        self.stale.store(true, Ordering::Relaxed);
+    }
+
+    /// Notices what other programs write, and what is put off. Never ends.
     pub(crate) async fn watch(&self) {
         let mut known = None;
         let mut failing = false;
@@ -80,18 +88,22 @@ impl Hub {
             tokio::time::sleep(WATCH_EVERY).await;
             let looked = self.store.call(|database| database.version()).await;
             let done = match looked {
-                // Also the first time: somebody may have written since the start.
-                Ok(version) if known.replace(version) != Some(version) => self.reload().await,
-                Ok(_) => Ok(()),
+                Ok(version) => {
+                    // Also the first time: somebody may have written since the start.
+                    let written = known.replace(version) != Some(version);
+                    let stale = self.stale.swap(false, Ordering::Relaxed);
+                    if written || stale { self.reload().await } else { Ok(()) }
+                }
                 Err(error) => Err(error),
             };
             match done {
                 Ok(()) => failing = false,
-                Err(error) if !failing => {
-                    failing = true;
-                    tracing::error!(%error, "{}", error.code().what_to_do());
+                Err(error) => {
+                    self.reload_soon();
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::error!(%error, "{}", error.code().what_to_do());
+                    }
                 }
-                Err(_) => {}
             }
         }
     }
@@ -176,9 +188,10 @@ impl Hub {
         let mut changes = self.directory.subscribe();
         let mut view = View::new(key);
         let mut vouched = Instant::now();
+        let mut said = vouched;
         loop {
             let directory = Arc::clone(&changes.borrow_and_update());
-            let told = view.news(&directory, &self.service, || self.next_epoch(&key));
+            let told = view.news(&directory, &self.service, Instant::now(), || self.next_epoch(&key));
             let news = match told {
                 Ok(news) => news,
                 Err(error) => return tracing::error!(%error, "a map can't be signed"),
@@ -187,14 +200,17 @@ impl Hub {
                 if !send(frames, frame).await {
                     return;
                 }
+                said = Instant::now();
             }
             if !matches!(directory.standing(&key), Standing::Member) {
                 return;
             }
-            let alive = Duration::from_secs(u64::from(Frame::ALIVE_EVERY_S));
-            match tokio::time::timeout(alive, changes.changed()).await {
+            let alive = said + Duration::from_secs(u64::from(Frame::ALIVE_EVERY_S));
+            let until = view.held_until().map_or(alive, |held| held.min(alive));
+            match tokio::time::timeout_at(until.into(), changes.changed()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return,
+                Err(_) if Instant::now() < alive => {}
                 Err(_) => {
                     if vouched.elapsed() >= CURRENT_EVERY {
                         view.vouch();
@@ -203,6 +219,7 @@ impl Hub {
                     if !send(frames, &Frame::Alive { now: clock::now() }).await {
                         return;
                     }
+                    said = Instant::now();
                 }
             }
             if frames.is_closed() {
@@ -220,7 +237,10 @@ async fn send(frames: &mpsc::Sender<Bytes>, frame: &Frame) -> bool {
 
 async fn read(store: &Store, service: &Service) -> Result<Directory, StoreError> {
     let root = service.mesh.root;
-    store.call(move |database| Ok(Directory::new(database.boxes()?, database.revocations(&root)?))).await
+    let read = move |database: &mut crate::store::Database| {
+        Ok(Directory::new(database.boxes()?, database.revocations(&root)?, database.viewers()?))
+    };
+    store.call(read).await
 }
 
 /// Signs with the coordinator's key.

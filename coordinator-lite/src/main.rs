@@ -88,3 +88,27 @@ fn dispatch(command: Command) -> Result<ExitCode> {
     }
     Ok(ExitCode::SUCCESS)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn problems_name_commands_that_there_are() {
+        let cli = Cli::command();
+        let mut named = 0;
+        for code in wire::Code::ALL {
+            for said in code.what_to_do().split("coordinator-lite ").skip(1) {
+                let mut words = said.split(' ').map(|word| word.trim_matches(['.', ',', ':', ';', ')']));
+                let command = words.next().and_then(|word| cli.find_subcommand(word));
+                let command = command.unwrap_or_else(|| panic!("{code}: coordinator-lite {said}"));
+                let known = words.next().is_none_or(|word| command.find_subcommand(word).is_some());
+                assert!(known || !command.has_subcommands(), "{code}: coordinator-lite {said}");
+                named += 1;
+            }
+        }
+        assert!(named >= 4, "{named}");
+    }
+}

@@ -5,6 +5,7 @@ pub(crate) mod boxes;
 pub(crate) mod certify;
 pub(crate) mod init;
 pub(crate) mod invite;
+pub(crate) mod viewer;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};

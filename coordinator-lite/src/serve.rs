@@ -71,6 +71,7 @@ async fn serve(args: Args) -> Result<()> {
     })?;
     let at = listener.local_addr().context("the port just opened")?;
     let stun = Stun::open(&args.stun)?;
+    service::set_stun_ports(dir, stun.ports())?;
     let url = url(&args, at)?;
     let store = Store::start(database).context("starting the database's thread")?;
     let acceptor = http::acceptor(&service)?;

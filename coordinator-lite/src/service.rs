@@ -7,6 +7,7 @@
 //! | `coordinator.key` | the seed of the coordinator's key | owner |
 //! | `tls.key`, `tls.crt` | the TLS key that invites pin, its self-signed certificate | owner; all |
 //! | `url` | where boxes reach the service | all |
+//! | `stun` | the UDP ports on which it answers STUN, since its last start | all |
 //! | `operator-token` | what the operator shows from another machine | owner |
 
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ const KEY: &str = "coordinator.key";
 const TLS_KEY: &str = "tls.key";
 const TLS_CERTIFICATE: &str = "tls.crt";
 const URL: &str = "url";
+const STUN: &str = "stun";
 const TOKEN: &str = "operator-token";
 /// The root certifies the coordinator for two years; `doctor` says when they end.
 const CERTIFIED: Duration = Duration::from_secs(730 * 86_400);
@@ -171,6 +173,19 @@ pub(crate) fn set_url(dir: &Path, url: &CoordinatorUrl) -> Result<()> {
         return Ok(());
     }
     file::replace(&dir.join(URL), format!("{url}\n").as_bytes(), file::ALL)
+}
+
+/// The UDP ports that the service opened when it started last; none before its first start.
+pub(crate) fn stun_ports(dir: &Path) -> Result<Option<Vec<u16>>> {
+    let path = dir.join(STUN);
+    let Some(text) = file::read(&path)? else { return Ok(None) };
+    let ports: Result<Vec<u16>, _> = text.split_whitespace().map(str::parse).collect();
+    ports.map(Some).with_context(|| format!("in {}", path.display()))
+}
+
+pub(crate) fn set_stun_ports(dir: &Path, ports: &[u16]) -> Result<()> {
+    let text: String = ports.iter().map(|port| format!("{port}\n")).collect();
+    file::replace(&dir.join(STUN), text.as_bytes(), file::ALL)
 }
 
 fn certify(

@@ -6,6 +6,7 @@
 //! Refuses a file of newer software, a damaged one, and to keep anything with which somebody could come in.
 
 mod boxes;
+mod connections;
 mod enrolment;
 mod failure;
 mod invites;
@@ -13,6 +14,7 @@ mod revocations;
 mod schema;
 mod streams;
 mod uptime;
+mod viewers;
 mod worker;
 
 use std::path::Path;

@@ -10,6 +10,7 @@ use wire::enrol::EnrolError;
 use wire::updates::{RenewRequest, RenewResponse, TimeRequest, TimeResponse};
 use wire::{Code, EnrolRequest, EnrolResponse};
 
+use super::attempts::site;
 use super::call::{Call, json};
 use super::problem::Refusal;
 use super::{Answered, App};
@@ -137,10 +138,10 @@ impl App {
     /// Counts a request of somebody who need not be a member.
     fn count(&self, call: &Call) -> Result<(), Refusal> {
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.counting || attempts.admit(call.peer, Instant::now()) {
-            Ok(())
-        } else {
-            Err(Refusal::new(Code::TooManyRequests, "too many attempts from this address"))
+        if !self.counting {
+            return Ok(());
         }
+        let admitted = attempts.admit(site(call.peer), Instant::now());
+        admitted.map_err(|wait| Refusal::too_many("too many attempts from this address", wait))
     }
 }

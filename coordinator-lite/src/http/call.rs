@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use axum::body::to_bytes;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, Query, Request};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -30,7 +30,7 @@ pub(super) struct Call {
     pub(super) peer: IpAddr,
     pub(super) now: UnixSeconds,
     pub(super) headers: HeaderMap,
-    pub(super) query: Option<String>,
+    query: Option<String>,
     /// There when the request asks for another protocol.
     pub(super) upgrade: Option<OnUpgrade>,
     method: Method,
@@ -70,6 +70,15 @@ async fn read(request: Request) -> Result<Call, Refusal> {
 impl Call {
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
         serde_json::from_slice(&self.body).map_err(|error| Refusal::new(Code::Malformed, error.to_string()))
+    }
+
+    /// What the address asks for, behind its question mark.
+    pub(super) fn question<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
+        let uri = format!("/?{}", self.query.as_deref().unwrap_or_default());
+        let uri: http::Uri =
+            uri.parse().map_err(|_| Refusal::new(Code::Malformed, "the question can't be read"))?;
+        let question = Query::try_from_uri(&uri);
+        question.map(|question| question.0).map_err(|error| Refusal::new(Code::Malformed, error.to_string()))
     }
 
     fn statement(&self) -> Result<Signed<BoxRequest>, Refusal> {

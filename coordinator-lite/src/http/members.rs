@@ -1,9 +1,11 @@
 //! What members ask. Each request is signed by the box, and a box changes nothing but what is its own.
 
 use std::convert::Infallible;
+use std::sync::PoisonError;
+use std::time::Instant;
 
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Response;
 use futures_util::stream;
 use http::HeaderValue;
@@ -14,19 +16,21 @@ use trust::{BoxKey, List, Name};
 use wire::updates::{BindingUpdate, LookupResponse, RevocationSet};
 use wire::{Code, Heartbeat, HeartbeatResponse};
 
-use super::Answered;
 use super::call::{Call, json, no_content};
 use super::problem::Refusal;
+use super::{Answered, App};
+use crate::hub::Member;
 use crate::store::BindingRefused;
 
 pub(super) async fn heartbeat(State(app): super::State, call: Call) -> Answered {
     let member = app.member(&call)?;
+    app.count_heartbeat(&member)?;
     let heartbeat: Heartbeat = call.json()?;
     let (key, streams, now) = (*member.key(), member.limits().streams, call.now);
     let job = move |database: &mut crate::store::Database| database.heartbeat(&key, &heartbeat, streams, now);
     let seen = app.hub.store.call(job).await?;
     if seen.endpoints_changed {
-        app.hub.reload().await?;
+        app.hub.reload_soon();
     }
     json(&HeartbeatResponse {
         now: call.now,
@@ -54,6 +58,15 @@ pub(super) async fn wireguard(State(app): super::State, call: Call) -> Answered 
     Ok(no_content())
 }
 
+impl App {
+    /// Each heartbeat is written down, and may have to be told to everybody.
+    fn count_heartbeat(&self, member: &Member) -> Result<(), Refusal> {
+        let mut heartbeats = self.heartbeats.lock().unwrap_or_else(PoisonError::into_inner);
+        let admitted = heartbeats.admit(*member.key(), Instant::now());
+        admitted.map_err(|wait| Refusal::too_many("too many heartbeats of this box", wait))
+    }
+}
+
 /// Lines for as long as the connection lasts.
 pub(super) async fn push(State(app): super::State, call: Call) -> Answered {
     let member = app.member(&call)?;
@@ -79,11 +92,7 @@ pub(super) struct Which {
 
 pub(super) async fn lookup(State(app): super::State, call: Call) -> Answered {
     app.member(&call)?;
-    let uri: http::Uri = format!("/?{}", call.query.as_deref().unwrap_or_default())
-        .parse()
-        .map_err(|_| Refusal::new(Code::Malformed, "the question can't be read"))?;
-    let Query(which) = Query::<Which>::try_from_uri(&uri)
-        .map_err(|error| Refusal::new(Code::Malformed, error.to_string()))?;
+    let which: Which = call.question()?;
     let directory = app.hub.directory();
     let found = match (&which.name, &which.key) {
         (Some(name), None) => directory.by_name(name),

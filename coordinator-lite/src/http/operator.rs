@@ -2,9 +2,11 @@
 //! the operator's token is asked for. Refuses a browser that was led here under another name (DNS rebinding), and
 //! callers behind a proxy, who only seem to be on this machine.
 
+mod connections;
 mod page;
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use axum::extract::State;
 use axum::response::Response;
@@ -12,15 +14,17 @@ use http::header::{AUTHORIZATION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST};
 use http::{HeaderName, HeaderValue};
 use serde::Serialize;
 use stream::StreamName;
-use trust::{BoxKey, MembershipState, Name, Ula, UnixSeconds};
+use trust::{BoxKey, MembershipState, Name, Signed, Ula, UnixSeconds};
 use wire::Code;
 use wire::heartbeat::Heartbeat;
 
+pub(super) use self::connections::{box_page, connections};
 use super::call::{Call, json};
 use super::problem::Refusal;
 use super::{Answered, App};
+use crate::hub::Directory;
 use crate::relay::Relayed;
-use crate::store::{InviteRow, StoreError, Uptime};
+use crate::store::{BoxRow, InviteRow, StoreError, Uptime};
 
 const FORWARDED: [&str; 2] = ["forwarded", "x-forwarded-for"];
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -37,6 +41,7 @@ pub(super) struct Overview {
     pub(super) certificate_ends: UnixSeconds,
     pub(super) boxes: Vec<BoxView>,
     pub(super) invites: Vec<InviteView>,
+    pub(super) viewers: Vec<ViewerView>,
     /// Names of invites that brought in more boxes than they are for.
     pub(super) evidence: Vec<Name>,
 }
@@ -80,6 +85,18 @@ pub(super) struct InviteView {
     revoked: bool,
 }
 
+/// A phone or laptop that watches through a box.
+#[derive(Debug, Serialize)]
+pub(super) struct ViewerView {
+    pub(super) name: Name,
+    /// None when the box is not known any more.
+    pub(super) gateway: Option<Name>,
+    pub(super) address: Ula,
+    pub(super) address_v4: Ipv4Addr,
+    pub(super) expires: UnixSeconds,
+    pub(super) revoked: bool,
+}
+
 /// A stream that is live, by the word of its owner.
 #[derive(Debug, Serialize)]
 pub(super) struct StreamView {
@@ -110,11 +127,15 @@ pub(super) async fn page(State(app): super::State, call: Call) -> Answered {
         }
         Err(_) => page::locked(),
     };
-    let mut response = typed("text/html; charset=utf-8", html);
+    Ok(self::html(html))
+}
+
+fn html(text: String) -> Response {
+    let mut response = typed("text/html; charset=utf-8", text);
     let headers = response.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, POLICY);
     headers.insert(HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer"));
-    Ok(response)
+    response
 }
 
 pub(super) async fn style() -> Response {
@@ -159,42 +180,27 @@ impl App {
                 let uptime = database.uptime(row.key(), row.enrolled, now)?;
                 rows.push((row, uptime));
             }
-            Ok::<_, StoreError>((rows, database.invites()?, database.evidence()?))
+            Ok::<_, StoreError>((rows, database.invites()?, database.evidence()?, database.viewers()?))
         };
-        let (rows, invites, evidence) = self.hub.store.call(read).await?;
+        let (rows, invites, evidence, viewers) = self.hub.store.call(read).await?;
         let directory = self.hub.directory();
         let revocations = directory.revocations();
-        let mut boxes = Vec::new();
-        for (row, uptime) in rows {
-            let membership = row.entry.membership.claims();
-            let revoked = revocations.revokes_box(row.key())
-                || revocations.revokes_invite(&row.entry.chain.invite.id());
-            let state = match membership.state(now) {
-                _ if revoked => Stand::Revoked,
-                MembershipState::Early | MembershipState::Fresh | MembershipState::Renew => Stand::Member,
-                MembershipState::Grace => Stand::Grace,
-                MembershipState::Lapsed => Stand::Lapsed,
-            };
-            boxes.push(BoxView {
-                name: row.name().clone(),
-                key: *row.key(),
-                address: membership.address,
-                state,
-                connected: self.hub.is_connected(row.key()),
-                relayed: self.relay.relayed(row.key()),
-                enrolled: row.enrolled,
-                membership_ends: membership.expires(),
-                seen: row.seen,
-                uptime,
-                version: row.version,
-                board: row.board,
-                heartbeat: row.heartbeat,
-            });
-        }
+        let view = |(row, uptime)| self.view(row, uptime, &directory, now);
+        let mut boxes: Vec<_> = rows.into_iter().map(view).collect();
         boxes.sort_by(|a, b| a.name.cmp(&b.name));
         let invites = invites.into_iter().map(|row| invite(&row, revocations)).collect();
+        let viewers = viewers.iter().map(Signed::claims).filter(|viewer| now < viewer.expires);
+        let viewers = viewers.map(|viewer| ViewerView {
+            name: viewer.name.clone(),
+            gateway: directory.member(&viewer.gateway).map(|member| member.name().clone()),
+            address: viewer.address,
+            address_v4: viewer.address_v4,
+            expires: viewer.expires,
+            revoked: revocations.revokes_invite(&viewer.id()),
+        });
         let mesh = &self.hub.service.mesh;
         Ok(Overview {
+            viewers: viewers.collect(),
             now,
             mesh: mesh.id().to_string(),
             root_fingerprint: mesh.root.fingerprint().to_string(),
@@ -203,6 +209,34 @@ impl App {
             invites,
             evidence: evidence.into_iter().map(|evidence| evidence.invite.claims().name.clone()).collect(),
         })
+    }
+
+    fn view(&self, row: BoxRow, uptime: Uptime, directory: &Directory, now: UnixSeconds) -> BoxView {
+        let membership = row.entry.membership.claims();
+        let revocations = directory.revocations();
+        let revoked =
+            revocations.revokes_box(row.key()) || revocations.revokes_invite(&row.entry.chain.invite.id());
+        let state = match membership.state(now) {
+            _ if revoked => Stand::Revoked,
+            MembershipState::Early | MembershipState::Fresh | MembershipState::Renew => Stand::Member,
+            MembershipState::Grace => Stand::Grace,
+            MembershipState::Lapsed => Stand::Lapsed,
+        };
+        BoxView {
+            name: row.name().clone(),
+            key: *row.key(),
+            address: membership.address,
+            state,
+            connected: self.hub.is_connected(row.key()),
+            relayed: self.relay.relayed(row.key()),
+            enrolled: row.enrolled,
+            membership_ends: membership.expires(),
+            seen: row.seen,
+            uptime,
+            version: row.version,
+            board: row.board,
+            heartbeat: row.heartbeat,
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! What a request that can't be met gets: the problem of `wire`, with its status. A failure of our own is logged here,
 //! once, and its detail stays in the log.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
@@ -15,11 +17,15 @@ use crate::store::{Refused, StoreError};
 pub(crate) struct Refusal {
     pub(super) code: Code,
     detail: String,
+    /// Said where trying again helps (RFC 9110 section 10.2.3).
+    retry_after_s: u64,
 }
+
+const RETRY_AFTER_S: u64 = 10;
 
 impl Refusal {
     pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into() }
+        Self { code, detail: detail.into(), retry_after_s: RETRY_AFTER_S }
     }
 
     /// With the whole chain of causes in one line.
@@ -31,7 +37,13 @@ impl Refusal {
             detail.push_str(&error.to_string());
             cause = error.source();
         }
-        Self { code, detail }
+        Self::new(code, detail)
+    }
+
+    /// Too many requests, and when another one is taken: whole seconds, rounded up.
+    pub(super) fn too_many(detail: &'static str, wait: Duration) -> Self {
+        let retry_after_s = u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(RETRY_AFTER_S);
+        Self { retry_after_s, ..Self::new(Code::TooManyRequests, detail) }
     }
 
     pub(super) fn internal<E: std::error::Error>(error: &E) -> Self {
@@ -91,7 +103,7 @@ impl IntoResponse for Refusal {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(wire::problem::MEDIA_TYPE));
         if matches!(self.code.status(), 429 | 503) {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("10"));
+            headers.insert(RETRY_AFTER, HeaderValue::from(self.retry_after_s));
         }
         if self.code == Code::Unauthorized {
             let scheme = HeaderValue::from_static("Bearer realm=\"operator\"");

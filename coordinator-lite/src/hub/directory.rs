@@ -1,9 +1,10 @@
 //! All boxes as they are at one moment, and what is revoked. Refuses to change: another moment is another directory.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use trust::peer::Entry;
-use trust::{BoxKey, Limits, Name, Revocations, UnixSeconds};
+use trust::{BoxKey, Limits, List, Name, Revocations, Signed, UnixSeconds, Viewer, Viewers};
 
 use crate::store::BoxRow;
 
@@ -41,11 +42,12 @@ pub(crate) struct Directory {
     members: BTreeMap<BoxKey, Member>,
     names: BTreeMap<Name, BoxKey>,
     revocations: Revocations,
+    viewers: Vec<Signed<Viewer>>,
 }
 
 impl Directory {
-    pub(crate) fn new(rows: Vec<BoxRow>, revocations: Revocations) -> Self {
-        let mut directory = Self { revocations, ..Self::default() };
+    pub(crate) fn new(rows: Vec<BoxRow>, revocations: Revocations, viewers: Vec<Signed<Viewer>>) -> Self {
+        let mut directory = Self { revocations, viewers, ..Self::default() };
         for row in rows {
             let (key, name) = (*row.key(), row.name().clone());
             directory.names.insert(name, key);
@@ -82,6 +84,21 @@ impl Directory {
             let accepted = member.entry.membership.claims().state(now).is_accepted();
             accepted && !self.is_revoked(member)
         })
+    }
+
+    /// Those that may come in at this box at `now`, the newest first.
+    pub(crate) fn viewers_of(
+        &self,
+        gateway: &BoxKey,
+        now: UnixSeconds,
+    ) -> List<Signed<Viewer>, { Viewers::MAX }> {
+        let here = |viewer: &&Signed<Viewer>| {
+            viewer.claims().gateway == *gateway && viewer.claims().holds(&self.revocations, now)
+        };
+        let mut here: Vec<_> = self.viewers.iter().filter(here).cloned().collect();
+        here.sort_by_key(|viewer| Reverse(viewer.claims().issued));
+        here.truncate(Viewers::MAX);
+        here.try_into().unwrap_or_default()
     }
 
     pub(crate) fn revocations(&self) -> &Revocations {

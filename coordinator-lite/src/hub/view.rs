@@ -3,10 +3,11 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use trust::map::{Delta, Map, MapEpoch, PEERS_MAX, PeerMap, digest};
 use trust::peer::Entry;
-use trust::{BoxKey, DecodeError, Digest, List, Signed};
+use trust::{BoxKey, DecodeError, Digest, List, Signed, Viewer, Viewers};
 use wire::Frame;
 
 use super::{Directory, sign};
@@ -15,6 +16,9 @@ use crate::service::Service;
 
 /// After so many changes a whole map follows; a box keeps [`PeerMap::DELTAS_MAX`].
 const DELTAS_MAX: usize = PeerMap::DELTAS_MAX - 8;
+/// A box hears of changes at most so often, and then of all that there were: one that roams changes its endpoints many
+/// times, and everybody else would sign, send and write down each of them. Revocations wait for nothing.
+const DELTA_EVERY: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct View {
@@ -23,18 +27,37 @@ pub(super) struct View {
     epoch: Option<MapEpoch>,
     deltas: usize,
     revocations: Option<Digest>,
+    viewers: List<Signed<Viewer>, { Viewers::MAX }>,
+    /// When the last map or change was told.
+    told: Option<Instant>,
+    /// There are changes that wait for their time.
+    held: bool,
     /// Say that the map is current although nothing changed.
     vouch: bool,
 }
 
 impl View {
     pub(super) fn new(recipient: BoxKey) -> Self {
-        let entries = BTreeMap::new();
-        Self { recipient, entries, epoch: None, deltas: 0, revocations: None, vouch: false }
+        Self {
+            recipient,
+            entries: BTreeMap::new(),
+            epoch: None,
+            deltas: 0,
+            revocations: None,
+            viewers: List::new(),
+            told: None,
+            held: false,
+            vouch: false,
+        }
     }
 
     pub(super) fn vouch(&mut self) {
         self.vouch = true;
+    }
+
+    /// When to ask for news although nothing else changes.
+    pub(super) fn held_until(&self) -> Option<Instant> {
+        self.told.filter(|_| self.held).map(|told| told + DELTA_EVERY)
     }
 
     /// Takes the peers that this box needs: those it had, and then those that were seen last.
@@ -53,6 +76,7 @@ impl View {
         &mut self,
         directory: &Directory,
         service: &Service,
+        now: Instant,
         next: impl FnOnce() -> MapEpoch,
     ) -> Result<Vec<Frame>, DecodeError> {
         let mut frames = Vec::new();
@@ -64,12 +88,26 @@ impl View {
         if !matches!(directory.standing(&self.recipient), super::Standing::Member) {
             return Ok(frames);
         }
+        let viewers = directory.viewers_of(&self.recipient, clock::now());
+        if viewers != self.viewers {
+            // A box keeps those that it had until their end: that some are over is no news to it.
+            if viewers.iter().any(|viewer| !self.viewers.contains(viewer)) {
+                frames.push(Frame::Viewers { entries: viewers.clone() });
+            }
+            self.viewers = viewers;
+        }
         let before = std::mem::take(&mut self.entries);
         self.entries.clone_from(&before);
         self.look(directory);
+        let changed = self.entries != before;
+        self.held = changed && self.told.is_some_and(|told| now < told + DELTA_EVERY);
+        if self.held {
+            self.entries = before;
+            return Ok(frames);
+        }
         let vouch = std::mem::take(&mut self.vouch);
         match self.epoch {
-            Some(_) if self.entries == before && !vouch => {}
+            Some(_) if !changed && !vouch => return Ok(frames),
             Some(from) if self.deltas < DELTAS_MAX => {
                 let to = next();
                 frames.push(Frame::Delta { delta: self.delta(service, &before, from, to)? });
@@ -81,6 +119,7 @@ impl View {
                 (self.epoch, self.deltas) = (Some(epoch), 0);
             }
         }
+        self.told = Some(now);
         Ok(frames)
     }
 

@@ -30,7 +30,7 @@ pub(crate) struct Revoke {
     data: crate::DataDir,
     #[arg(long, value_name = "DIR")]
     root_dir: Option<PathBuf>,
-    /// The box, or the one whose unused invite is taken back.
+    /// The box, the viewer, or the one whose unused invite is taken back.
     name: Name,
     /// Only this box: others of the same invite stay, and so does the right to bring in another one.
     #[arg(long)]
@@ -81,6 +81,14 @@ fn list(data_dir: &Path) -> Result<()> {
     if rows.is_empty() {
         println!("(none yet: coordinator-lite invite --name NAME)");
     }
+    for viewer in database.viewers()? {
+        let viewer = viewer.claims();
+        if viewer.holds(&revocations, now) {
+            let gateway = rows.iter().find(|row| *row.key() == viewer.gateway);
+            let gateway = gateway.map_or("an unknown box", |row| row.name().as_str());
+            println!("viewer {} through {gateway}, until {}", viewer.name, viewer.expires);
+        }
+    }
     let open: Vec<_> = database
         .invites()?
         .into_iter()
@@ -124,9 +132,14 @@ fn revoke(args: Revoke) -> Result<()> {
         let named = open.filter(|row| row.invite.claims().name == args.name);
         targets.extend(named.map(|row| Revoked::Invite(row.invite.id())));
     }
+    let viewers = database.viewers_named(&args.name, now)?;
+    targets.extend(viewers.iter().map(|viewer| Revoked::Invite(viewer.claims().id())));
     targets.dedup();
     if targets.is_empty() {
-        bail!("no box and no open invite has the name `{}`: coordinator-lite box list shows all", args.name);
+        bail!(
+            "no box, no viewer and no open invite has the name `{}`: coordinator-lite box list shows all",
+            args.name
+        );
     }
     let before = database.revocations(&mesh.root)?;
     let revocations = root.revoke(&before, &targets, now)?;

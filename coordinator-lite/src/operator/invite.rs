@@ -1,6 +1,7 @@
 //! `invite`: signs an invite with the root's key and has the service know it. The seed is in the printed text alone.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
@@ -9,7 +10,7 @@ use qrcode::{EcLevel, QrCode};
 use trust::ticket::{CoordinatorUrl, InviteSeed};
 use trust::{Invite, InviteKind, Limits, MeshId, Name, Signed, Ticket};
 
-use super::{Root, apart, root_dir};
+use super::{Root, apart, root_dir, viewer};
 use crate::service::{self, Mesh};
 use crate::span::Span;
 use crate::store::{Database, FILE};
@@ -24,9 +25,10 @@ pub(crate) struct Args {
     /// Whom it is for: the box will have this name, or this name with a dash and more behind it.
     #[arg(long)]
     name: Name,
-    /// How long it can be used: 90m, 12h, 7d; at most 90 days.
-    #[arg(long, default_value = "7d")]
-    expires: Span,
+    /// How long it can be used: 90m, 12h, 7d; at most 90 days, and 7 when nothing is said. For a viewer how long it may
+    /// watch: at most 366 days, and 90 when nothing is said.
+    #[arg(long)]
+    expires: Option<Span>,
     /// How many streams the box may publish; 0 for one that only carries.
     #[arg(long, default_value_t = Limits::SINGLE.streams)]
     streams: u8,
@@ -36,10 +38,15 @@ pub(crate) struct Args {
     /// Where the box finds the service, if not where the service itself says.
     #[arg(long, value_name = "https://HOST[:PORT]")]
     url: Option<CoordinatorUrl>,
-    /// The line alone, for programs.
+    /// The line, or the configuration, alone: for programs.
     #[arg(long)]
     quiet: bool,
+    #[command(flatten)]
+    viewer: viewer::Options,
 }
+
+/// A week.
+const EXPIRES: Span = Span(Duration::from_secs(7 * 86_400));
 
 pub(crate) fn run(args: Args) -> Result<()> {
     let (data_dir, root_dir) = (args.data.data_dir.clone(), root_dir(args.root_dir.clone())?);
@@ -47,6 +54,9 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let root = Root::expect(&root_dir)?;
     let mesh = Mesh::expect(&data_dir)?;
     ensure!(mesh.root == root.secret.public(), "the root's key is another mesh's: choose with --root-dir");
+    if args.viewer.viewer {
+        return viewer(&args, &root);
+    }
     let url = match args.url.clone() {
         Some(url) => url,
         None => service::url(&data_dir)?.context(
@@ -62,7 +72,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         kind: InviteKind::Box,
         limits: Limits { boxes: args.boxes, streams: args.streams },
         issued: now,
-        expires: now.plus(args.expires.0),
+        expires: now.plus(args.expires.unwrap_or(EXPIRES).0),
     };
     let expires = invite.expires;
     let invite = Signed::sign(invite, &root.secret).context("signing the invite")?;
@@ -84,6 +94,32 @@ pub(crate) fn run(args: Args) -> Result<()> {
     println!("For {}, until {expires}, at {url}. Whoever has this text can use it.", args.name);
     println!("On the box: relayd join INVITE");
     println!("To compare by phone, the root: {}", mesh.root.fingerprint());
+    Ok(())
+}
+
+fn viewer(args: &Args, root: &Root) -> Result<()> {
+    let data_dir = &args.data.data_dir;
+    let path = data_dir.join(FILE);
+    let opened = Database::open_existing(&path, clock::now());
+    let mut database = opened.with_context(|| format!("opening {}", path.display()))?;
+    let made = viewer::make(root, &mut database, &args.name, args.expires, &args.viewer)?;
+    file::hand_over(data_dir)?;
+    let conf = made.conf.as_str();
+    if args.quiet {
+        print!("{conf}");
+        return Ok(());
+    }
+    println!("{conf}");
+    println!("{}", code(conf)?);
+    println!(
+        "For {}, through {} at {}, until {}. Whoever has this text can watch as {}; it is kept nowhere.",
+        args.name, made.gateway, made.endpoint, made.expires, args.name
+    );
+    println!("In the WireGuard app: add a tunnel from this QR code, or from the text as a file.");
+    println!(
+        "UDP {} has to lead to the box from outside, since the app can't open a way by itself.",
+        made.endpoint
+    );
     Ok(())
 }
 

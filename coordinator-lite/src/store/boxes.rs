@@ -7,7 +7,7 @@ use trust::wireguard::{RotationError, WireGuardBinding, WireGuardKeys};
 use trust::{BoxKey, Chain, Endpoint, List, Membership, Name, Signed, UnixSeconds};
 use wire::{Code, Heartbeat};
 
-use super::{Database, Durability, StoreError, sql, streams, time, uptime};
+use super::{Database, Durability, StoreError, connections, sql, streams, time, uptime};
 
 /// One box.
 #[derive(Clone, Debug)]
@@ -115,6 +115,7 @@ impl Database {
             let (version, board) = (heartbeat.version.as_str(), heartbeat.board.as_str());
             statement.execute(params![key.as_bytes(), text, endpoints, version, board, sql(now)])?;
             uptime::note(transaction, key, now)?;
+            connections::note(transaction, key, &heartbeat.paths, now)?;
             let notices = streams::claim(transaction, key, heartbeat, streams_max, now)?;
             Ok(Seen { notices, endpoints_changed: before != endpoints })
         })

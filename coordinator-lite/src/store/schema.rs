@@ -70,6 +70,24 @@ pub(super) const STEPS: &[&str] = &[
         received INTEGER NOT NULL,
         statement TEXT NOT NULL
     ) STRICT;",
+    // 3: when pairs of boxes reached each other.
+    "CREATE TABLE connection (
+        one BLOB NOT NULL REFERENCES box (key),
+        other BLOB NOT NULL REFERENCES box (key) CHECK (one < other),
+        began INTEGER NOT NULL,
+        until INTEGER NOT NULL CHECK (until >= began),
+        PRIMARY KEY (one, other, began)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX connection_other ON connection (other);
+    CREATE INDEX connection_until ON connection (until);",
+    // 4: phones and laptops that watch through a box.
+    "CREATE TABLE viewer (
+        key BLOB NOT NULL PRIMARY KEY CHECK (length(key) = 32),
+        gateway BLOB NOT NULL REFERENCES box (key),
+        name TEXT NOT NULL,
+        expires INTEGER NOT NULL,
+        statement TEXT NOT NULL
+    ) STRICT;",
 ];
 
 /// The newest schema.

@@ -176,6 +176,87 @@ fn uptime_is_what_lies_between_heartbeats() {
 }
 
 #[test]
+fn a_connection_is_up_while_either_of_the_two_tells_a_path() {
+    let scratch = Scratch::new("connections");
+    let mut database = open(&scratch);
+    let keys = ["ana", "bob", "carl"].into_iter().zip(1..).map(|(name, seed)| {
+        let come = NOW.plus(Duration::from_secs(if name == "carl" { 3600 } else { 0 }));
+        let enrolment = Enrolment { now: come, ..enrolment(seed, name, &invite(seed, name, 1)) };
+        database.enrol(&enrolment, sign).unwrap();
+        *enrolment.identity.key()
+    });
+    let keys: Vec<_> = keys.collect();
+    let [ana, bob, carl] = keys[..] else { panic!() };
+    let stranger = BoxSecret::from_seed(&[9; 32]).public();
+    let mut tell = |from: &BoxKey, peer: &BoxKey, kind, second: u64| {
+        let (endpoint, round_trip_ms, handshake_age_s) = (None, None, None);
+        let (sent_bytes, received_bytes) = (0, 0);
+        let path = wire::heartbeat::PeerPath {
+            peer: *peer,
+            kind,
+            endpoint,
+            round_trip_ms,
+            handshake_age_s,
+            sent_bytes,
+            received_bytes,
+        };
+        let at = NOW.plus(Duration::from_secs(second));
+        let told = database.write(Durability::Normal, |to| connections::note(to, from, &[path], at));
+        told.unwrap();
+    };
+    use wire::heartbeat::PathKind::{Direct, None as NoPath, RelayedTls};
+    // An hour, told by both in turn; then nothing; then half an hour, of which one side alone speaks.
+    (0..=120).for_each(|n| tell(&ana, &bob, Direct, n * 30));
+    (0..=120).for_each(|n| tell(&bob, &ana, RelayedTls, n * 30));
+    (120..=180).for_each(|n| tell(&ana, &bob, NoPath, n * 30));
+    (180..=240).for_each(|n| tell(&bob, &ana, Direct, n * 30));
+    // The second of carl's two hours.
+    (240..=360).for_each(|n| tell(&carl, &bob, Direct, n * 30));
+    tell(&ana, &stranger, Direct, 0);
+    tell(&ana, &ana, Direct, 0);
+    let now = NOW.plus(Duration::from_secs(10_800));
+    let up = |of: &BoxKey| -> Vec<(BoxKey, u32, u32)> {
+        let all = database.connections(of, now).unwrap();
+        all.into_iter().map(|(peer, up)| (peer, up.days_7_milli, up.days_30_milli)).collect()
+    };
+    assert_eq!(up(&ana), [(bob, 500, 500)], "5400 s of three hours");
+    assert_eq!(up(&carl), [(bob, 500, 500)], "3600 s of the two hours since carl came in");
+    assert_eq!(up(&bob).len(), 2);
+    assert_eq!(up(&stranger), []);
+}
+
+#[test]
+fn a_pair_that_parts_all_the_time_fills_no_disk() {
+    let scratch = Scratch::new("parting");
+    let mut database = open(&scratch);
+    let (ana, bob) = (enrolment(1, "ana", &invite(1, "ana", 1)), enrolment(2, "bob", &invite(2, "bob", 1)));
+    database.enrol(&ana, sign).unwrap();
+    database.enrol(&bob, sign).unwrap();
+    let path = wire::heartbeat::PeerPath {
+        peer: *bob.identity.key(),
+        kind: wire::heartbeat::PathKind::Direct,
+        endpoint: None,
+        round_trip_ms: None,
+        handshake_age_s: None,
+        sent_bytes: 0,
+        received_bytes: 0,
+    };
+    database
+        .write(Durability::Normal, |transaction| {
+            (0..600).try_for_each(|n| {
+                let at = NOW.plus(Duration::from_secs(n * 61));
+                connections::note(transaction, ana.identity.key(), std::slice::from_ref(&path), at)
+            })
+        })
+        .unwrap();
+    let count = |database: &Database| -> (i64, i64) {
+        let all = "SELECT count(*), min(began) FROM connection";
+        database.connection.query_row(all, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap()
+    };
+    assert_eq!(count(&database), (512, 1_800_000_000 + 88 * 61), "the newest are kept");
+}
+
+#[test]
 fn a_streams_name_is_the_first_boxes_until_it_is_left_for_a_month() {
     let scratch = Scratch::new("streams");
     let mut database = open(&scratch);

@@ -10,11 +10,13 @@ use super::{Database, StoreError, sql};
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// What is older is forgotten: 35 days.
-const KEPT: Duration = Duration::from_secs(35 * DAY.as_secs());
+pub(super) const KEPT: Duration = Duration::from_secs(35 * DAY.as_secs());
+pub(super) const DAYS_7: Duration = Duration::from_secs(7 * DAY.as_secs());
+pub(super) const DAYS_30: Duration = Duration::from_secs(30 * DAY.as_secs());
 /// Two heartbeats this far apart belong to one stretch.
 pub(crate) const GAP_MAX: Duration = Duration::from_secs(60);
 
-/// In thousandths of the time since the box came in, at most of the last 7 and 30 days.
+/// In thousandths of the time since the box, or the later one of a pair, came in, at most of the last 7 and 30 days.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Uptime {
     pub(crate) days_7_milli: u32,
@@ -49,18 +51,23 @@ impl Database {
         enrolled: UnixSeconds,
         now: UnixSeconds,
     ) -> Result<Uptime, StoreError> {
-        let share = |days: u32| -> Result<u32, StoreError> {
-            let from = now.minus(DAY * days).max(enrolled);
+        let milli = |span: Duration| -> Result<u32, StoreError> {
+            let from = now.minus(span).max(enrolled);
             let mut statement = self.connection.prepare_cached(
                 "SELECT coalesce(sum(min(until, ?3) - max(began, ?2)), 0) FROM presence
                  WHERE box = ?1 AND until > ?2 AND began < ?3",
             )?;
             let there: i64 =
                 statement.query_row(params![key.as_bytes(), sql(from), sql(now)], |row| row.get(0))?;
-            let all = now.since(from).as_secs();
-            let milli = u64::try_from(there).unwrap_or(0).saturating_mul(1000).checked_div(all).unwrap_or(0);
-            Ok(u32::try_from(milli.min(1000)).unwrap_or(1000))
+            Ok(share(there, from, now))
         };
-        Ok(Uptime { days_7_milli: share(7)?, days_30_milli: share(30)? })
+        Ok(Uptime { days_7_milli: milli(DAYS_7)?, days_30_milli: milli(DAYS_30)? })
     }
+}
+
+/// Thousandths of the time between `from` and `now` that `there` seconds are.
+pub(super) fn share(there: i64, from: UnixSeconds, now: UnixSeconds) -> u32 {
+    let all = now.since(from).as_secs();
+    let milli = u64::try_from(there).unwrap_or(0).saturating_mul(1000).checked_div(all).unwrap_or(0);
+    u32::try_from(milli.min(1000)).unwrap_or(1000)
 }

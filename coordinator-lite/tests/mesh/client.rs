@@ -20,6 +20,14 @@ pub(crate) fn config() -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
+/// A connection on which a request can be written and its answer read.
+pub(crate) fn connect(at: SocketAddr) -> StreamOwned<ClientConnection, TcpStream> {
+    let name = ServerName::try_from("localhost").unwrap();
+    let socket = TcpStream::connect(at).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    StreamOwned::new(ClientConnection::new(config(), name).unwrap(), socket)
+}
+
 /// One request; status, head and body.
 pub(crate) fn ask(
     at: SocketAddr,
@@ -28,10 +36,7 @@ pub(crate) fn ask(
     fields: &str,
     body: &[u8],
 ) -> (u16, String, String) {
-    let name = ServerName::try_from("localhost").unwrap();
-    let socket = TcpStream::connect(at).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    let mut stream = StreamOwned::new(ClientConnection::new(config(), name).unwrap(), socket);
+    let mut stream = connect(at);
     let host = if fields.to_ascii_lowercase().contains("host:") { "" } else { "Host: localhost\r\n" };
     let length = body.len();
     let head = format!(

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use trust::ticket::TlsPin;
 use trust::{Name, RootSecret, Ticket};
 
-use crate::house::{House, read, text};
+use crate::house::{House, read, text, wait_for};
 
 #[test]
 fn a_box_comes_in_and_may_ask_again() {
@@ -160,4 +160,33 @@ fn a_name_that_is_taken_or_not_granted_is_refused() {
     assert!(joined.status.success(), "{}", text(&joined));
     let name: Name = "ana-attic".parse().unwrap();
     assert!(house.status("other").contains(name.as_str()));
+}
+
+#[test]
+fn a_box_that_left_comes_in_anew() {
+    let house = House::running("left");
+    house.joined("ana");
+    let dir = house.box_dir("ana");
+    fs::write(dir.join("streams.toml"), "live = \"a-key\"\n").unwrap();
+    let other = house.invite("bob", &[]);
+    let member = house.join("ana", &other, &[]);
+    assert!(!member.status.success() && text(&member).contains("relayd leave --yes"), "{}", text(&member));
+    let unsure = house.leave("ana", &[]);
+    assert!(!unsure.status.success() && text(&unsure).contains("would forget `ana`"), "{}", text(&unsure));
+    assert!(house.status("ana").contains("name         ana"));
+    let mut running = house.run("ana");
+    running.wait_for_log("a map came");
+    let left = house.leave("ana", &["--yes"]);
+    assert!(left.status.success() && text(&left).contains("box revoke ana"), "{}", text(&left));
+    assert!(house.status("ana").contains("belongs to no mesh"));
+    assert_eq!(read(&dir.join("streams.toml")), "live = \"a-key\"\n");
+    house.joined("carl");
+    // A daemon that was not told has no place to write its membership down again.
+    wait_for("the daemon to say so", || running.log().contains("the disk refuses").then_some(()));
+    assert!(house.status("ana").contains("belongs to no mesh"));
+    drop(running);
+    let again = house.leave("ana", &["--yes"]);
+    assert!(again.status.success() && text(&again).contains("Nothing was changed"), "{}", text(&again));
+    let joined = house.join("ana", &other, &[]);
+    assert!(joined.status.success() && text(&joined).contains("name         bob"), "{}", text(&joined));
 }

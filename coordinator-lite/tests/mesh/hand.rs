@@ -68,6 +68,17 @@ impl Hand {
         self.post(house, path::HEARTBEAT, &self.heartbeat(endpoints))
     }
 
+    /// Status, head and body of the answer to a heartbeat, also where it is refused.
+    pub(crate) fn try_beat(&self, house: &House, heartbeat: &Heartbeat) -> (u16, String, String) {
+        let body = serde_json::to_vec(heartbeat).unwrap();
+        let fields = self.signature(Method::Post, path::HEARTBEAT, &body);
+        ask(house.address(), "POST", path::HEARTBEAT, &fields, &body)
+    }
+
+    pub(crate) fn key(&self) -> BoxKey {
+        self.secret.public()
+    }
+
     pub(crate) fn heartbeat(&self, endpoints: &[&str]) -> Heartbeat {
         let endpoint = |text: &&str| Endpoint::new(text.parse().unwrap()).unwrap();
         Heartbeat {

@@ -158,6 +158,10 @@ impl House {
         assert!(joined.status.success(), "{}", text(&joined));
     }
 
+    pub(crate) fn leave(&self, name: &str, rest: &[&str]) -> Output {
+        relayd().args(["leave", "--data-dir"]).arg(self.box_dir(name)).args(rest).output().unwrap()
+    }
+
     pub(crate) fn status(&self, name: &str) -> String {
         text(&relayd().args(["status", "--data-dir"]).arg(self.box_dir(name)).output().unwrap())
     }

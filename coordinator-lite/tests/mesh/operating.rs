@@ -3,7 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use trust::BoxSecret;
+use wire::heartbeat::{PathKind, PeerPath};
+
 use crate::client::ask;
+use crate::hand::Hand;
 use crate::house::{House, read, text, wait_for};
 
 #[test]
@@ -49,7 +53,7 @@ fn the_operator_sees_boxes_and_strangers_do_not() {
         (there && ana["uptime"]["days_7_milli"].is_u64()).then_some(())
     });
     let (status, _, page) = ask(at, "GET", "/operator", "", b"");
-    assert!(status == 200 && page.contains("connected") && page.contains(">ana</span>"), "{page}");
+    assert!(status == 200 && page.contains("connected") && page.contains(">ana</a>"), "{page}");
     let token = read(&house.data_dir().join("operator-token"));
     let bearer = format!("Authorization: Bearer {}\r\n", token.trim());
     let elsewhere = "Host: coordinator.example.org\r\n";
@@ -66,6 +70,54 @@ fn the_operator_sees_boxes_and_strangers_do_not() {
     assert!(status == 200 && page.contains("data-locked") && !page.contains("ana"), "{page}");
     let (status, _, problem) = ask(at, "GET", "/problems/invite-used", "", b"");
     assert!(status == 200 && problem.contains("Ask whoever runs the mesh for another invite"), "{problem}");
+}
+
+#[test]
+fn the_operator_sees_how_boxes_reach_each_other() {
+    let house = House::running("paths");
+    let (ana, bob) = (Hand::join(&house, "ana", 1), Hand::join(&house, "bob", 2));
+    let mut beat = ana.heartbeat(&["192.0.2.1:51820"]);
+    let path = PeerPath {
+        peer: bob.key(),
+        kind: PathKind::Direct,
+        endpoint: Some(trust::Endpoint::new("198.51.100.7:41641".parse().unwrap()).unwrap()),
+        round_trip_ms: Some(23),
+        handshake_age_s: Some(119),
+        sent_bytes: 1_500_000,
+        received_bytes: 12_340_000_000,
+    };
+    let nobody = BoxSecret::from_seed(&[77; 32]).public();
+    let lost = PeerPath { peer: nobody, kind: PathKind::None, ..path.clone() };
+    beat.paths = vec![path, lost].try_into().unwrap();
+    assert_eq!(ana.try_beat(&house, &beat).0, 200);
+    let at = house.address();
+    wait_for("a share of a connection's time", || {
+        ana.try_beat(&house, &beat);
+        let (status, _, body) = ask(at, "GET", "/api/v1/operator/box?name=bob", "", b"");
+        assert_eq!(status, 200, "{body}");
+        let view: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert!(view["box"]["name"] == "bob" && view["connections"][0]["name"] == "ana", "{view}");
+        assert!(view["connections"][0]["path"].is_null(), "bob told nothing: {view}");
+        let milli = &view["connections"][0]["uptime"]["days_7_milli"];
+        (milli.as_u64().unwrap() > 0).then_some(())
+    });
+    let (_, _, body) = ask(at, "GET", "/api/v1/operator/box?name=ana", "", b"");
+    let view: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let connections = view["connections"].as_array().unwrap();
+    let known = connections.iter().find(|connection| connection["name"] == "bob").unwrap();
+    assert_eq!(known["path"]["round_trip_ms"], 23, "{view}");
+    let (status, _, page) = ask(at, "GET", "/operator/box?name=ana", "", b"");
+    assert_eq!(status, 200);
+    for told in ["direct", "198.51.100.7:41641", "23 ms", "119 s ago", "1.5 MB", "12340.0 MB", "not reached"]
+    {
+        assert!(page.contains(&format!("\">{told}")), "{told}: {page}");
+    }
+    let elsewhere = "Host: coordinator.example.org\r\n";
+    assert_eq!(ask(at, "GET", "/api/v1/operator/box?name=ana", elsewhere, b"").0, 401);
+    let (_, _, locked) = ask(at, "GET", "/operator/box?name=ana", elsewhere, b"");
+    assert!(locked.contains("data-locked") && !locked.contains("198.51"), "{locked}");
+    assert_eq!(ask(at, "GET", "/api/v1/operator/box?name=carl", "", b"").0, 404);
+    assert_eq!(ask(at, "GET", "/operator/box?name=%3Cscript%3E", "", b"").0, 400);
 }
 
 #[test]
@@ -93,13 +145,22 @@ fn doctor_finds_what_is_wrong() {
     let mut house = House::running("doctor");
     let well = house.look(&["doctor"], &[]);
     assert!(well.status.success() && text(&well).contains("All is well."), "{}", text(&well));
+    assert!(text(&well).contains("ok    relay: takes members, and nobody else"), "{}", text(&well));
+    let ports = read(&house.data_dir().join("stun")).replace('\n', " ");
+    let ports = ports.trim().replace(' ', " and ");
+    assert!(text(&well).contains(&format!("ok    STUN: UDP {ports} at 127.0.0.1")), "{}", text(&well));
     fs::copy(house.root_dir().join("root.key"), house.data_dir().join("root.key")).unwrap();
     house.kill();
     let ill = house.look(&["doctor"], &[]);
     assert!(!ill.status.success(), "{}", text(&ill));
     assert!(text(&ill).contains("the root's key lies in the service's directory"), "{}", text(&ill));
     assert!(text(&ill).contains("BAD   reachable"), "{}", text(&ill));
-    assert!(text(&ill).contains("2 to mend."), "{}", text(&ill));
+    assert!(text(&ill).contains("4 to mend."), "{}", text(&ill));
+    assert!(
+        text(&ill).contains("BAD   relay: ") && text(&ill).contains("open it in the firewall"),
+        "{}",
+        text(&ill)
+    );
 }
 
 #[test]

@@ -52,5 +52,5 @@ fn an_open_invite_can_be_taken_back() {
     let end = house.join("ana", &invite, &[]);
     assert!(text(&end).contains("The invite has been revoked"), "{}", text(&end));
     let nobody = house.operate(&["box", "revoke"], &["nobody"]);
-    assert!(text(&nobody).contains("no box and no open invite has the name"), "{}", text(&nobody));
+    assert!(text(&nobody).contains("no box, no viewer and no open invite has the name"), "{}", text(&nobody));
 }

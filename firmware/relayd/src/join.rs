@@ -63,7 +63,9 @@ impl JoinError {
         match self {
             Self::Ticket(error) => Code::from(error).what_to_do().to_owned(),
             Self::Ask(error) => error.what_to_do(),
-            Self::Member => "Nothing to do: the new invite was not used. See relayd status.".to_owned(),
+            Self::Member => "The new invite was not used, and can be used by another box. To come in by it with this one, \
+                 forget the membership first: relayd leave --yes."
+                .to_owned(),
         }
     }
 }

@@ -9,6 +9,7 @@ mod control;
 mod health;
 mod intake;
 mod join;
+mod leave;
 mod lint;
 mod network;
 mod pipeline;
@@ -41,6 +42,8 @@ enum Command {
     Run(Box<run::Args>),
     /// Bring this box into a mesh.
     Join(join::Args),
+    /// Forget the mesh that this box is in.
+    Leave(leave::Args),
     /// Say how this box stands in its mesh.
     Status(standing::Args),
     /// Say what stands between this box and its friends, and what to do about it
@@ -73,6 +76,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         Command::Run(args) => run::run(*args).map(|()| ExitCode::SUCCESS),
         Command::Join(args) => join::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Leave(args) => leave::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Status(args) => standing::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => standing::examine(&args).map(|()| ExitCode::SUCCESS),
         Command::CheckConfig { file } => {
@@ -83,5 +87,34 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Lint(args) => lint::run(args),
         Command::Probe(args) => probe::run(args),
         Command::Tunnel(args) => tunnel::run(args).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// Whoever reads a problem types what it says.
+    #[test]
+    fn problems_name_commands_that_there_are() {
+        let cli = Cli::command();
+        let mut named = 0;
+        for code in wire::Code::ALL {
+            for said in code.what_to_do().split("relayd ").skip(1) {
+                let mut words = said.split(' ').map(|word| word.trim_end_matches(['.', ',', ':', ';', ')']));
+                let command = words.next().and_then(|word| cli.find_subcommand(word));
+                let command = command.unwrap_or_else(|| panic!("{code}: relayd {said}"));
+                for word in
+                    words.map_while(|word| word.strip_prefix("--").or((word == "INVITE").then_some("")))
+                {
+                    let known = command.get_arguments().any(|arg| arg.get_long() == Some(word));
+                    assert!(word.is_empty() || known, "{code}: relayd {said}");
+                }
+                named += 1;
+            }
+        }
+        assert!(named >= 5, "{named}");
     }
 }

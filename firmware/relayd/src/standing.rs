@@ -102,7 +102,10 @@ pub(crate) fn show(data_dir: &Path) -> Result<()> {
     println!("root         {}", kept.root.fingerprint());
     println!("coordinator  {}", kept.url);
     let state = match membership.state(now) {
-        _ if kept.is_revoked() => "revoked: the mesh's root took this box out".to_owned(),
+        _ if kept.is_revoked() => {
+            "revoked: the mesh's root took this box out. To come back: relayd leave --yes, and another invite"
+                .to_owned()
+        }
         MembershipState::Early => format!("begins at {}: this board's clock is behind", membership.issued),
         MembershipState::Fresh => format!("good until {}", membership.expires()),
         MembershipState::Renew => {
@@ -112,7 +115,7 @@ pub(crate) fn show(data_dir: &Path) -> Result<()> {
             format!("expired, and accepted by peers until {}: is the coordinator away?", membership.lapses())
         }
         MembershipState::Lapsed => {
-            format!("ended at {}: join again with another invite", membership.lapses())
+            format!("ended at {}: relayd leave --yes, and join with another invite", membership.lapses())
         }
     };
     println!("membership   {state}");

@@ -7,7 +7,7 @@ use core::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::key::{InviteKey, RootKey};
+use crate::key::{InviteKey, RootKey, WireGuardKey};
 use crate::{crockford, fixed};
 
 /// BLAKE3 of pieces, each with its length before it, under a context string.
@@ -70,6 +70,14 @@ fn parse_id(text: &str) -> Result<[u8; 16], BadId> {
     }
     let values: Option<alloc::vec::Vec<u8>> = text.chars().map(crockford::value).collect();
     values.and_then(|values| crockford::bytes(&values)?.try_into().ok()).ok_or(BadId)
+}
+
+impl InviteId {
+    /// A viewer has no invite's key: it is told by its WireGuard key, so that revocations can name it.
+    #[must_use]
+    pub fn of_viewer(key: &WireGuardKey) -> Self {
+        Self(id_of("relaybox 2026 viewer id v1", key.as_bytes()))
+    }
 }
 
 macro_rules! ids {

@@ -17,9 +17,6 @@ use crate::time::UnixSeconds;
 pub enum InviteKind {
     /// A box: carries streams, and publishes as many as its limits say.
     Box,
-    /// A phone or laptop with the ordinary WireGuard app, behind one box as gateway: it may watch. Whoever prints
-    /// its configuration makes all its keys, so that it has a chain like a box.
-    Viewer,
 }
 
 /// How much an invite gives.

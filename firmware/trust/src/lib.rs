@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! root ──> invite ──> box ──> WireGuard key        long-lived, made without the coordinator
+//!   ├────> viewer                                  the same, for one box to take in
 //!   └────> coordinator ──> membership, map, time   short-lived, made by it alone
 //! ```
 //! A peer accepts a box on both lines (`docs/adr/0003-trust-chain.md`).
@@ -34,6 +35,7 @@ pub mod statement;
 pub mod ticket;
 pub mod time;
 pub mod ula;
+pub mod viewer;
 pub mod wireguard;
 
 pub use chain::{BoxCertificate, Chain, ChainError, Identity};
@@ -53,4 +55,5 @@ pub use statement::{DecodeError, Kind, Signed, Statement, VerifyError};
 pub use ticket::{Ticket, TicketError};
 pub use time::UnixSeconds;
 pub use ula::{MeshPrefix, Ula};
+pub use viewer::{Viewer, Viewers};
 pub use wireguard::{WireGuardBinding, WireGuardKeys};

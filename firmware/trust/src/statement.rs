@@ -38,6 +38,7 @@ pub enum Kind {
     Time = 9,
     /// A request of a box to the coordinator; its content is defined in `wire`.
     Request = 10,
+    Viewer = 11,
 }
 
 impl Kind {
@@ -55,6 +56,7 @@ impl Kind {
             Self::Delta => "delta",
             Self::Time => "time",
             Self::Request => "request",
+            Self::Viewer => "viewer",
         }
     }
 }

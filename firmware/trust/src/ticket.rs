@@ -19,6 +19,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::chain::{BoxCertificate, Chain};
 use crate::digest::{self, MeshId};
@@ -56,7 +57,8 @@ impl<'de> Deserialize<'de> for TlsPin {
     }
 }
 
-/// 128 secret bits from the shell's randomness, from which the invite's key is made. `Debug` never shows them.
+/// 128 secret bits from the shell's randomness, from which the invite's key is made. Their memory is cleared on drop, and
+/// `Debug` never shows them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct InviteSeed(pub [u8; 16]);
 
@@ -114,7 +116,14 @@ impl InviteSeed {
     /// The key that signs the box.
     #[must_use]
     pub fn secret(&self) -> InviteSecret {
-        InviteSecret::from_seed(&digest::derive("relaybox 2026 invite seed v1", &[&self.0]))
+        let seed = Zeroizing::new(digest::derive("relaybox 2026 invite seed v1", &[&self.0]));
+        InviteSecret::from_seed(&seed)
+    }
+}
+
+impl Drop for InviteSeed {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 

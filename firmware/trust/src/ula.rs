@@ -73,6 +73,14 @@ impl MeshPrefix {
         address.0.starts_with(&self.0)
     }
 
+    /// Whether it is one of [`Self::nth`].
+    #[must_use]
+    pub fn is_numbered(&self, address: &Ula) -> bool {
+        let subnet = address.0[6..8] == (Subnet::Numbered as u16).to_be_bytes();
+        let number = address.0[8..].iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        self.contains(address) && subnet && (1..=Self::NUMBERS).contains(&number)
+    }
+
     /// The prefix's first address: for a route.
     #[must_use]
     pub fn network(&self) -> Ipv6Addr {
@@ -178,6 +186,8 @@ mod tests {
                 prop_assert_ne!(&ip.octets()[8..15], &[0xff; 7][..]);
             }
             prop_assert_ne!(here.of_box(&key, attempt), here.nth(n));
+            prop_assert!(here.is_numbered(&here.nth(n)) && !there.is_numbered(&here.nth(n)));
+            prop_assert!(!here.is_numbered(&here.of_box(&key, attempt)));
             // Neither 0 nor above fdff:ffff:ffff:ff7f, whatever the hash is.
             let octets = Ipv6Addr::from(here.of_box(&key, attempt)).octets();
             prop_assert!(octets[15] & 1 == 1 && octets[8] & 0x80 == 0);

@@ -3,7 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 use trust::map::{Delta, Map};
-use trust::{CoordinatorCertificate, List, Revocation, Revocations, Signed, Statement as _, UnixSeconds};
+use trust::{
+    CoordinatorCertificate, List, Revocation, Revocations, Signed, Statement as _, UnixSeconds, Viewer,
+    Viewers,
+};
 
 /// One line on [`crate::path::PUSH`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +18,8 @@ pub enum Frame {
     Delta { delta: Signed<Delta> },
     /// Sent before every other frame that waits.
     Revocations { entries: List<Signed<Revocation>, { Revocations::MAX }> },
+    /// All viewers for which this box is the gateway; a box keeps those that it had besides.
+    Viewers { entries: List<Signed<Viewer>, { Viewers::MAX }> },
     /// The coordinator's key or its certificate changed.
     Certificate { certificate: Signed<CoordinatorCertificate> },
     /// Nothing new: after [`Frame::SILENCE_MAX_S`] without a line the box connects again.

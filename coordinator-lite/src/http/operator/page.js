@@ -8,7 +8,7 @@ const KEPT = "operator-token";
 async function look() {
   const token = sessionStorage.getItem(KEPT);
   const headers = token ? { Authorization: `Bearer ${token}` } : {};
-  const response = await fetch("/operator", { headers, cache: "no-store" });
+  const response = await fetch(location.pathname + location.search, { headers, cache: "no-store" });
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   const fresh = page.querySelector("main");
   const locked = fresh.hasAttribute("data-locked");

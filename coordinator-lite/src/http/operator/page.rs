@@ -1,5 +1,7 @@
 //! The operator's page as HTML. Whatever comes from boxes is escaped; the script only fetches the page again.
 
+pub(super) mod connections;
+
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
@@ -72,7 +74,8 @@ pub(super) fn overview(overview: &Overview, streams: &[StreamView]) -> String {
             overview.certificate_ends
         ));
     }
-    write(format_args!("{}{}{}", boxes(overview), live(streams), invites(overview)));
+    let (boxes, viewers) = (boxes(overview), viewers(overview));
+    write(format_args!("{boxes}{}{viewers}{}", live(streams), invites(overview)));
     write(format_args!(
         "<footer>Mesh {}. Root {}. As of {}.</footer></main>",
         overview.mesh, overview.root_fingerprint, overview.now
@@ -96,15 +99,24 @@ fn boxes(overview: &Overview) -> String {
     )
 }
 
-fn row(view: &BoxView, now: UnixSeconds) -> String {
-    let (class, state) = match (view.state, view.connected) {
+/// Its class, and in words.
+fn state(view: &BoxView) -> (&'static str, &'static str) {
+    match (view.state, view.connected) {
         (Stand::Revoked, _) => ("off", "revoked"),
         (Stand::Lapsed, _) => ("bad", "membership ended"),
         (Stand::Grace, _) => ("warn", "in grace"),
         (Stand::Member, true) => ("good", "connected"),
         (Stand::Member, false) => ("warn", "away"),
-    };
-    let seen = view.seen.map_or("never".to_owned(), |seen| format!("{} ago", span::words(now.since(seen))));
+    }
+}
+
+fn seen(view: &BoxView, now: UnixSeconds) -> String {
+    view.seen.map_or("never".to_owned(), |seen| format!("{} ago", span::words(now.since(seen))))
+}
+
+fn row(view: &BoxView, now: UnixSeconds) -> String {
+    let (class, state) = state(view);
+    let seen = seen(view, now);
     let beat = view.heartbeat.as_ref();
     let load = beat.map_or(String::new(), |beat| {
         let load = format!("{}.{:02}", beat.load_milli / 1000, beat.load_milli % 1000 / 10);
@@ -115,12 +127,16 @@ fn row(view: &BoxView, now: UnixSeconds) -> String {
     });
     let paths = beat.map_or(String::new(), |beat| {
         let direct = beat.paths.iter().filter(|path| path.kind == PathKind::Direct).count();
-        format!("{direct} of {} direct", beat.paths.len())
+        match beat.paths.len() {
+            0 => String::new(),
+            all => format!("{direct} of {all} direct"),
+        }
     });
     let relayed = megabytes(view.relayed.sent_bytes.saturating_add(view.relayed.received_bytes));
     format!(
-        "<tr class=\"{class}\"><th scope=\"row\"><span title=\"{}\">{}</span><td>{state}<td>{seen}<td>{}<td>{}<td>{}<td>{}\
-         <td>{load}<td>{paths}<td>{relayed}</tr>",
+        "<tr class=\"{class}\"><th scope=\"row\"><a href=\"/operator/box?name={}\" title=\"{}\">{}</a><td>{state}<td>{seen}\
+         <td>{}<td>{}<td>{}<td>{}<td>{load}<td>{paths}<td>{relayed}</tr>",
+        view.name,
         view.address,
         view.name,
         percent(view.uptime.days_7_milli),
@@ -162,6 +178,28 @@ fn live(streams: &[StreamView]) -> String {
     format!(
         "<h2>Streams</h2><div class=\"wide\"><table><thead><tr><th>Name<th>Owner<th>Since<th>Bitrate<th>Viewers\
          <th>Carried by</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+}
+
+fn viewers(overview: &Overview) -> String {
+    let mut rows = String::new();
+    for viewer in &overview.viewers {
+        let (class, state) = if viewer.revoked { ("off", "revoked") } else { ("good", "may watch") };
+        rows.push_str(&format!(
+            "<tr class=\"{class}\"><th scope=\"row\">{}<td>{state}<td>{}<td>{} left<td>{}<td>{}</tr>",
+            viewer.name,
+            viewer.gateway.as_ref().map_or("unknown", trust::Name::as_str),
+            span::words(viewer.expires.since(overview.now)),
+            viewer.address_v4,
+            viewer.address
+        ));
+    }
+    if rows.is_empty() {
+        return String::new();
+    }
+    format!(
+        "<h2>Viewers</h2><div class=\"wide\"><table><thead><tr><th>Name<th>State<th>Through<th>Time<th>IPv4<th>IPv6\
+         </tr></thead><tbody>{rows}</tbody></table></div>"
     )
 }
 

@@ -6,6 +6,7 @@
 //! | `identity.key`, `wireguard.key` | the box's keys |
 //! | `mesh.json` | the root, the coordinator, the chain, the membership, WireGuard bindings, revocations |
 //! | `map.json` | the last whole map and the changes since |
+//! | `viewers.json` | what the root signed about viewers of this box |
 //! | `clock` | a time that is certainly past |
 
 use std::path::{Path, PathBuf};
@@ -127,7 +128,7 @@ pub(crate) fn write_floor(dir: &Path, floor: UnixSeconds) -> Result<()> {
     replace(&dir.join(CLOCK), format!("{}\n", floor.get()).as_bytes(), 0o600)
 }
 
-fn json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+pub(super) fn json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     match std::fs::read(path) {
         Ok(text) => serde_json::from_slice(&text).map(Some).with_context(|| format!("in {}", path.display())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use data_encoding::BASE64URL_NOPAD;
 use dataplane::PrivateKey;
 use trust::{BoxSecret, WireGuardKey};
+use zeroize::Zeroizing;
 
 use crate::secrets::replace;
 
@@ -23,19 +24,21 @@ pub(crate) struct Keys {
 impl Keys {
     /// Reads them, or makes those that are not there.
     pub(crate) fn open(dir: &Path) -> Result<Self> {
-        let identity = BoxSecret::from_seed(&seed(&dir.join(IDENTITY))?);
+        let identity = BoxSecret::from_seed(&*seed(&dir.join(IDENTITY))?);
         let secret = seed(&dir.join(WIREGUARD))?;
-        let public = x25519_dalek::x25519(secret, x25519_dalek::X25519_BASEPOINT_BYTES);
+        let public = x25519_dalek::x25519(*secret, x25519_dalek::X25519_BASEPOINT_BYTES);
         let wireguard = WireGuardKey::from_bytes(public).context("the WireGuard key can't be used")?;
-        Ok(Self { identity, wireguard, secret: PrivateKey::new(secret) })
+        Ok(Self { identity, wireguard, secret: PrivateKey::new(*secret) })
     }
 }
 
-fn seed(path: &Path) -> Result<[u8; 32]> {
+fn seed(path: &Path) -> Result<Zeroizing<[u8; 32]>> {
     match std::fs::read_to_string(path) {
         Ok(text) => {
-            let bytes = BASE64URL_NOPAD.decode(text.trim().as_bytes()).ok();
-            bytes.and_then(|bytes| bytes.try_into().ok()).with_context(|| {
+            let text = Zeroizing::new(text);
+            let bytes = BASE64URL_NOPAD.decode(text.trim().as_bytes()).ok().map(Zeroizing::new);
+            let seed = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok());
+            seed.map(Zeroizing::new).with_context(|| {
                 format!(
                     "{} holds no key: restore it, or remove it and join with another invite",
                     path.display()
@@ -43,8 +46,9 @@ fn seed(path: &Path) -> Result<[u8; 32]> {
             })
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let seed: [u8; 32] = random()?;
-            replace(path, format!("{}\n", BASE64URL_NOPAD.encode(&seed)).as_bytes(), 0o600)?;
+            let seed = Zeroizing::new(random::<32>()?);
+            let text = Zeroizing::new(format!("{}\n", BASE64URL_NOPAD.encode(&*seed)));
+            replace(path, text.as_bytes(), 0o600)?;
             Ok(seed)
         }
         Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),

@@ -296,7 +296,7 @@ impl Steward {
             }
             Frame::Revocations { entries } => self.merge(entries.iter()),
             Frame::Certificate { certificate } => self.certified(certificate),
-            Frame::Alive { .. } | Frame::Unknown => {}
+            Frame::Alive { .. } | Frame::Viewers { .. } | Frame::Unknown => {}
         }
     }
 

@@ -10,3 +10,4 @@ mod mesh;
 mod peers;
 mod revocations;
 mod statements;
+mod viewers;

@@ -5,10 +5,11 @@ use trust::coordinator::CoordinatorCertificate;
 use trust::map::{Delta, Map, MapEpoch, digest};
 use trust::peer::{Authority, Entry};
 use trust::ticket::{InviteSeed, TlsPin};
+use trust::viewer::ViewerPrefix;
 use trust::{
     BoxCertificate, BoxKey, BoxSecret, Chain, Coordinator, CoordinatorSecret, Invite, InviteId, InviteKind,
     InviteSecret, Limits, List, Membership, MeshId, MeshPrefix, Name, Revocation, Revocations, Revoked,
-    RootKey, RootSecret, Signed, Ticket, UnixSeconds, WireGuardBinding, WireGuardKey,
+    RootKey, RootSecret, Signed, Ticket, UnixSeconds, Viewer, WireGuardBinding, WireGuardKey,
 };
 
 pub(crate) const NOW: UnixSeconds = UnixSeconds::new(1_800_000_000);
@@ -166,6 +167,23 @@ impl Mesh {
     pub(crate) fn revocation(&self, serial: u32, target: Revoked) -> Signed<Revocation> {
         let revocation = Revocation { mesh: self.id(), serial, target, issued: NOW };
         Signed::sign(revocation, &self.root).expect("in bounds")
+    }
+
+    /// For 30 days; its key and its addresses by number.
+    pub(crate) fn viewer(&self, number: u8, gateway: BoxKey) -> Signed<Viewer> {
+        let prefix = ViewerPrefix::of(&self.id());
+        let viewer = Viewer {
+            mesh: self.id(),
+            name: name("ana-phone"),
+            key: WireGuardKey::from_bytes([number + 1; 32]).expect("not zero"),
+            gateway,
+            address: MeshPrefix::of(&self.id()).nth(number.into()),
+            address_v4: prefix.nth(number.into()).expect("in the prefix"),
+            gateway_v4: prefix.gateway(),
+            issued: NOW,
+            expires: days(30),
+        };
+        Signed::sign(viewer, &self.root).expect("in bounds")
     }
 
     pub(crate) fn revoked(&self, target: Revoked) -> Revocations {

@@ -52,7 +52,7 @@ codes! {
         "Copy the whole line again, from RELAYBOX to its end, or scan the QR code.";
     InviteForeign "invite-foreign" 403
         "The invite is for another mesh"
-        "Use an invite of this mesh. To move the box to the other mesh, leave this one first: relayd leave.";
+        "Use an invite of this mesh. To move the box to the other mesh, leave this one first: relayd leave --yes.";
     InviteForged "invite-forged" 403
         "The invite was not made by this mesh"
         "Do not use it. Ask whoever runs the mesh for an invite, over a channel that you trust.";
@@ -76,31 +76,33 @@ codes! {
         "The box sets its clock from the coordinator and tries again. If this stays, check the coordinator's clock.";
     NameTaken "name-taken" 409
         "Another box has this name"
-        "Join again with another name: relayd join --name NAME. It begins with the name in the invite.";
+        "Join again with another name: relayd join INVITE --name NAME. It begins with the name in the invite.";
     NameRefused "name-refused" 403
         "The invite does not grant this name"
         "Use the name in the invite, or that name with a dash and more behind it.";
     KeyTaken "key-taken" 409
         "Another box has this WireGuard key"
-        "Make another key: remove wireguard.key from the box's data directory, and join again.";
+        "Make another key: remove mesh/wireguard.key from the box's data directory, and join again.";
     StreamTaken "stream-taken" 409
         "Another box owns a stream of this name"
         "Choose another name for the stream, or ask whoever runs the mesh to free this one.";
     BoxRevoked "box-revoked" 403
         "The box has been revoked"
-        "Ask whoever runs the mesh why. To come back, reset the box's identity and join with another invite.";
+        "Ask whoever runs the mesh why. To come back, forget this membership (relayd leave --yes), and join with \
+         another invite.";
     BoxUnknown "box-unknown" 404
         "No box of this name or key is a member"
-        "Check the name. If it is this box, join again with another invite.";
+        "Check the name. If it is this box, forget this membership (relayd leave --yes), and join with another invite.";
     BoxRefused "box-refused" 403
         "What the box shows does not make it a member"
-        "Join again with another invite; relayd doctor says which part does not hold.";
+        "Forget this membership (relayd leave --yes), and join with another invite.";
     MembershipLapsed "membership-lapsed" 403
         "The membership ended"
-        "The box was away from the coordinator for more than 44 days: join again with another invite.";
+        "The box was away from the coordinator for more than 44 days: forget this membership (relayd leave --yes), and join \
+         with another invite.";
     AddressSpaceFull "address-space-full" 507
         "No address is left"
-        "Whoever runs the mesh removes boxes that are gone (coordinator-lite box list), or configures a larger prefix.";
+        "Whoever runs the mesh finds out which boxes are gone: coordinator-lite box list.";
     DatabaseLocked "database-locked" 503
         "The coordinator's database is locked"
         "Nothing was lost; try again. If this stays, find who else has the file open: coordinator-lite doctor.";
@@ -119,7 +121,8 @@ codes! {
         "Whoever runs the mesh updates coordinator-lite, or restores the copy that was made before the update.";
     RequestForged "request-forged" 401
         "The request is not signed by the box that it names"
-        "Restart the box. If this stays, its identity is damaged: reset it and join with another invite.";
+        "Restart the box. If this stays, its identity is damaged: forget it (relayd leave --yes), and join with another \
+         invite.";
     RequestReplayed "request-replayed" 409
         "The request was made before"
         "Nothing to do: it has been answered once. If this repeats, something between box and coordinator repeats it.";

@@ -18,6 +18,7 @@ fn frames_are_lines() {
         (Frame::Map { map: mesh.map(me, 1, vec![entry]) }, "map"),
         (Frame::Delta { delta }, "delta"),
         (Frame::Revocations { entries }, "revocations"),
+        (Frame::Viewers { entries: list(vec![mesh.viewer(1, me)]) }, "viewers"),
         (Frame::Certificate { certificate: mesh.certificate() }, "certificate"),
         (Frame::Alive { now: NOW }, "alive"),
     ] {
