@@ -17,5 +17,4 @@ pub(crate) mod relay;
 pub(crate) mod report;
 pub(crate) mod steward;
 pub(crate) mod talk;
-#[cfg_attr(not(test), expect(dead_code, reason = "the data plane takes no viewers in yet"))]
 pub(crate) mod viewers;

@@ -12,6 +12,7 @@ mod reconcile;
 mod roster;
 mod router;
 pub(crate) mod standing;
+mod viewers;
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::os::unix::net::UnixDatagram;
@@ -55,6 +56,8 @@ pub(crate) struct Plan {
     pub(crate) interface: String,
     /// UDP; any when it is 0.
     pub(crate) port: u16,
+    /// Where viewers find the box's pages.
+    pub(crate) http: u16,
     pub(crate) kept: Kept,
     pub(crate) hour: Hour,
     pub(crate) heard: watch::Receiver<Heard>,
@@ -97,7 +100,8 @@ async fn attend(plan: Plan) -> Result<()> {
         }
     });
     let roster = roster::read(&plan.dir, &plan.kept.root, &plan.kept.revocations())?;
-    let net = Net { plan, handle, roster, peers: Peers::new(), standing, relayed, places, router };
+    let viewers = viewers::Door::open(&plan)?;
+    let net = Net { plan, handle, viewers, roster, peers: Peers::new(), standing, relayed, places, router };
     net.run().await
 }
 
@@ -110,7 +114,8 @@ fn config(
     let inside = MeshPrefix::of(&plan.kept.mesh());
     let agent = mesh::Config { seed: random()?, inside, loopback: false };
     let address = plan.kept.membership.claims().address;
-    let mesh = Some(MeshConfig { agent, address, tls, filter: Filter::new([mesh::RELAY_PORT]), told });
+    let mesh =
+        Some(MeshConfig { agent, address, tls, filter: Filter::new([mesh::RELAY_PORT], [plan.http]), told });
     let listen_port = Some(plan.port);
     Ok(PlaneConfig { private_key: keys.secret, listen_port, mtu: MTU, peers: Vec::new(), mesh })
 }
@@ -159,6 +164,7 @@ fn dress(interface: &str, address: Ula, inside: MeshPrefix) -> Result<Network> {
 struct Net {
     plan: Plan,
     handle: Handle,
+    viewers: viewers::Door,
     roster: Roster,
     peers: Peers,
     standing: watch::Sender<Standing>,
@@ -222,6 +228,7 @@ impl Net {
     /// Judges the map's boxes, and tells the data plane what changed.
     fn reconcile(&mut self) {
         let heard = self.plan.heard.borrow_and_update().clone();
+        self.viewers.reconcile(&self.plan, &heard, &self.handle);
         let Some(map) = &heard.map else { return };
         let now = self.plan.hour.now();
         self.roster.forget_revoked(&heard.revocations);

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use super::handle::Surroundings;
 use crate::engine::Boring;
 use crate::exchange::{Exchange, Inbound, PeerNumber, Sign, Source, Way};
-use crate::filter::Filter;
+use crate::filter::{self, Filter};
 use crate::link::{Batches, Hop, Link};
 use crate::packet::Header;
 use crate::relayed::{self, Budgets, HEADERS_BYTES, RELAYED_AT};
@@ -96,9 +96,10 @@ impl Boxes {
         })
     }
 
-    /// Whether a box may send that packet to the host.
-    pub(super) fn lets_in(&self, packet: &[u8]) -> bool {
-        self.filter.lets_in(packet)
+    /// Whether a peer may send that packet to the host.
+    pub(super) fn lets_in(&self, is_box: bool, packet: &[u8]) -> bool {
+        let from = if is_box { filter::From::Box } else { filter::From::Viewer };
+        self.filter.lets_in(from, packet)
     }
 
     pub(super) fn poll_timeout(&self) -> Instant {

@@ -185,8 +185,11 @@ impl Flow {
         }
         let mut write = |frame: &[u8]| write_frame(tun, traffic, frame);
         match (inbound, boxes, sign) {
-            (Inbound::Deliver(ip), Some(boxes), _)
-                if !boxes.lets_in(&opened[vnet::LEN..vnet::LEN + ip.len]) =>
+            (Inbound::Deliver(ip), Some(boxes), Some(sign))
+                if !boxes.lets_in(
+                    exchange.box_address(sign.peer).is_some(),
+                    &opened[vnet::LEN..vnet::LEN + ip.len],
+                ) =>
             {
                 traffic.filtered += 1;
             }
@@ -199,7 +202,7 @@ impl Flow {
                 let mut tools = Tools { exchange, link, batches, now };
                 let packet = &mut opened[vnet::LEN..];
                 if let Some(ip) = boxes.handle_packet(&mut tools, sign.peer, source.path, packet, &ip) {
-                    if boxes.lets_in(&boxes.inner[vnet::LEN..vnet::LEN + ip.len]) {
+                    if boxes.lets_in(true, &boxes.inner[vnet::LEN..vnet::LEN + ip.len]) {
                         coalescer.push(&mut boxes.inner, &ip, &mut write);
                         traffic.packets_in += 1;
                     } else {

@@ -104,6 +104,7 @@ impl Steward {
             map: map.clone(),
             coordinator: coordinator.clone(),
             revocations: revocations.clone(),
+            viewers: List::new(),
             stun_ports: List::new(),
         };
         let (heard, hears) = watch::channel(heard);
@@ -296,7 +297,8 @@ impl Steward {
             }
             Frame::Revocations { entries } => self.merge(entries.iter()),
             Frame::Certificate { certificate } => self.certified(certificate),
-            Frame::Alive { .. } | Frame::Viewers { .. } | Frame::Unknown => {}
+            Frame::Viewers { entries } => self.heard.send_modify(|heard| heard.viewers = entries),
+            Frame::Alive { .. } | Frame::Unknown => {}
         }
     }
 

@@ -3,7 +3,7 @@
 
 use trust::map::{PEERS_MAX, PeerMap};
 use trust::peer::ENDPOINTS_MAX;
-use trust::{Coordinator, Endpoint, List, Revocations};
+use trust::{Coordinator, Endpoint, List, Revocations, Signed, Viewer, Viewers};
 use wire::heartbeat::PeerPath;
 
 /// By whose words peers are judged, and who they may be.
@@ -12,6 +12,8 @@ pub(crate) struct Heard {
     pub(crate) map: Option<PeerMap>,
     pub(crate) coordinator: Coordinator,
     pub(crate) revocations: Revocations,
+    /// Who may come in as a viewer, as it was pushed last.
+    pub(crate) viewers: List<Signed<Viewer>, { Viewers::MAX }>,
     /// Where the coordinator's host answers STUN.
     pub(crate) stun_ports: wire::stun::Ports,
 }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! disk ── open ──> Guests <── handle_entries ── Frame::Viewers
-//!                    │ handle_timeout at next_expiry, and after revocations
+//!                    │ also with none, each minute: time and revocations take some away
 //!                    └── accepted ──> the data plane: key, addresses
 //! ```
 //! Each call that can change who may come in says whether it did.
@@ -54,19 +54,6 @@ impl Guests {
             replace(&self.path, &text, 0o600)?;
         }
         Ok(merged.changed)
-    }
-
-    /// Lets those go whose time is over or who are revoked. True when somebody went.
-    ///
-    /// # Errors
-    /// As those of [`Self::handle_entries`].
-    pub(crate) fn handle_timeout(&mut self, gateway: &Gateway<'_>, now: UnixSeconds) -> Result<bool> {
-        self.handle_entries(gateway, now, &[])
-    }
-
-    /// When to look again although nothing came in.
-    pub(crate) fn next_expiry(&self) -> Option<UnixSeconds> {
-        self.viewers.next_expiry()
     }
 
     /// Who may come in now, with the addresses that each may use.
@@ -127,18 +114,16 @@ mod tests {
         };
         let tomorrow = NOW.plus(Duration::from_secs(86_400));
         assert_eq!(keys(&guests, &gateway, NOW), [1, 2]);
-        assert_eq!(guests.next_expiry(), Some(tomorrow));
         let mut again = Guests::open(&dir, &gateway, NOW).unwrap();
         assert_eq!(keys(&again, &gateway, NOW), [1, 2], "from the disk");
-        assert!(again.handle_timeout(&gateway, tomorrow).unwrap());
+        assert!(again.handle_entries(&gateway, tomorrow, &[]).unwrap());
         assert_eq!(keys(&again, &gateway, tomorrow), [2]);
         let target = Revoked::Invite(words[1].claims().id());
         let revocation = Revocation { mesh: MeshId::of(&root_key), serial: 1, target, issued: NOW };
         revocations.merge(&root_key, [&Signed::sign(revocation, &root()).unwrap()]);
         let gateway = Gateway { root: &root_key, key: &own, revocations: &revocations };
         assert_eq!(keys(&again, &gateway, NOW), [0; 0]);
-        assert!(again.handle_timeout(&gateway, NOW).unwrap());
-        assert_eq!(again.next_expiry(), None);
+        assert!(again.handle_entries(&gateway, NOW, &[]).unwrap());
         std::fs::remove_dir_all(dir).unwrap();
     }
 }
