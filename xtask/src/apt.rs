@@ -91,7 +91,9 @@ impl Purpose {
             Purpose::Lab => {
                 const {
                     &[
+                        tool("conntrack", "conntrack"),
                         tool("iproute2", "ip"),
+                        library("libfaketime"),
                         tool("miniupnpd-nftables", "miniupnpd"),
                         tool("nftables", "nft"),
                     ]

@@ -4,7 +4,10 @@
 //! in docs/nat.md, which is read here, so that the page and the test can't drift apart.
 
 mod cell;
+mod dice;
 mod expect;
+mod flooder;
+mod flow;
 pub(crate) mod house;
 pub(crate) mod kind;
 mod mapper;
@@ -15,8 +18,11 @@ pub(crate) mod plan;
 pub(crate) mod privilege;
 mod proof;
 mod rules;
+mod scenario;
+mod stage;
 mod summary;
 pub(crate) mod traffic;
+mod trouble;
 mod tunnel;
 pub(crate) mod world;
 
@@ -29,6 +35,7 @@ use cell::{Outcome, Overlay};
 use expect::{Company, Expectation};
 use house::Mesh;
 use kind::Cell;
+use scenario::{Chosen, Scene};
 use tunnel::{Tunnels, Way};
 
 #[derive(clap::Args, Debug, Default)]
@@ -48,8 +55,14 @@ pub(crate) struct Args {
     /// Only prove that the routers are what they claim to be
     #[arg(long)]
     world: bool,
+    /// What happens to a household, by name, or all of it; docs/lab.md says what must hold and how long it takes
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["cells", "all", "smoke", "company", "world"])]
+    scenario: Option<Chosen>,
+    /// For what scenarios pick at random; printed where it matters
+    #[arg(long, requires = "scenario")]
+    seed: Option<u64>,
     /// Plain tunnels with endpoints that the lab tells them, in place of the mesh: tries the lab itself
-    #[arg(long, value_name = "WAY", requires = "cells")]
+    #[arg(long, value_name = "WAY", conflicts_with_all = ["all", "smoke"])]
     tunnels: Option<Way>,
     /// Keep logs and keys of cells that failed
     #[arg(long)]
@@ -88,12 +101,22 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     privilege::ensure(&binaries.environment())?;
     world::remove_leftovers();
     let stop = Stop::on_signals()?;
+    if let Some(Chosen(scenarios)) = &args.scenario {
+        let (keep, seed) = (args.keep, args.seed.unwrap_or_else(some_seed));
+        let scene = Scene { binaries, tunnels: args.tunnels, keep, seed, stop: &stop };
+        return scenario::run(scenarios, &scene);
+    }
     let overlay: Box<dyn Overlay> = match args.tunnels {
         Some(way) => Box::new(Tunnels { relayd: binaries.relayd, way }),
-        None => Box::new(Mesh { binaries }),
+        None => Box::new(Mesh::new(binaries)),
     };
     let outcomes = cells(&*overlay, &expectation, &chosen(args), args.keep, &stop)?;
     conclude(&outcomes, &expectation)
+}
+
+fn some_seed() -> u64 {
+    let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    since.as_secs()
 }
 
 /// The lab as a profile of tests: all of it, or its smoke.

@@ -3,6 +3,7 @@
 //! How boxes are connected is an `Overlay`'s: the mesh, or plain tunnels with which this lab is tested. The judgement is
 //! the same for both and asks nobody but the routers.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -11,19 +12,20 @@ use anyhow::{Context as _, Result};
 
 use super::expect::Company;
 use super::kind::Cell;
-use super::meter::{self, Ends, PathType, Reading};
-use super::plan::{COORDINATOR_V4, COORDINATOR_V6, Wanted};
-use super::traffic::{self, Echo};
+use super::meter::PathType;
+use super::plan::Wanted;
+use super::stage::Stage;
 use super::world::World;
 use crate::stop::Stop;
 
 /// What is sent each way to see which way it goes.
 const VOLUME: usize = 256 * 1024;
 
-/// Two boxes that should reach each other.
-pub(crate) struct Pair<'a> {
-    pub(crate) addresses: [IpAddr; 2],
-    /// When the second box began to join.
+/// Boxes that are up.
+pub(crate) struct Fleet<'a> {
+    /// By name of the site.
+    pub(crate) addresses: BTreeMap<String, IpAddr>,
+    /// When the last box began to join: b, if there is one.
     pub(crate) began: Instant,
     /// The port that boxes let each other reach.
     pub(crate) port: u16,
@@ -43,12 +45,18 @@ pub(crate) struct Limits {
 pub(crate) trait Running {
     /// The ends of the logs.
     fn logs(&self) -> String;
+    /// Pulls the box's plug, and starts it with what it kept.
+    fn restart(&mut self, name: &str) -> Result<()>;
+    /// Kills the coordinator for good.
+    fn kill_coordinator(&mut self);
+    /// The public key and the UDP port of a box, as anybody can know them.
+    fn wireguard(&self, name: &str) -> Result<([u8; 32], u16)>;
 }
 
 /// What connects the boxes of a world.
 pub(crate) trait Overlay {
     fn limits(&self) -> Limits;
-    fn bring_up<'a>(&'a self, world: &'a World, stop: &Stop) -> Result<Pair<'a>>;
+    fn bring_up<'a>(&'a self, world: &'a World, stop: &Stop) -> Result<Fleet<'a>>;
 }
 
 /// What a cell did.
@@ -112,7 +120,7 @@ pub(crate) fn run(
     stop: &Stop,
 ) -> Result<Outcome> {
     let world = World::new(&wanted(cell, company), keep).with_context(|| format!("the world of {cell}"))?;
-    let pair = overlay.bring_up(&world, stop).with_context(|| format!("the boxes of {cell}"))?;
+    let stage = Stage::set(&world, overlay, stop).with_context(|| format!("the boxes of {cell}"))?;
     let mut outcome = Outcome {
         cell,
         company,
@@ -122,9 +130,9 @@ pub(crate) fn run(
         settled: None,
         remark: String::new(),
     };
-    judge(&world, &pair, overlay.limits(), &mut outcome, stop)?;
+    judge(&stage, overlay.limits(), &mut outcome, stop)?;
     if !outcome.passed() {
-        outcome.remark.push_str(&pair.running.logs());
+        outcome.remark.push_str(&stage.fleet.running.logs());
         if keep {
             outcome.remark.push_str(&format!("    everything is in {}\n", world.dir().display()));
         }
@@ -132,30 +140,17 @@ pub(crate) fn run(
     Ok(outcome)
 }
 
-fn judge(world: &World, pair: &Pair<'_>, limits: Limits, outcome: &mut Outcome, stop: &Stop) -> Result<()> {
-    let hosts = ["a", "b"].map(|name| world.namespace(&world.site(name).host));
-    let _echoes = [Echo::start(hosts[0], pair.port)?, Echo::start(hosts[1], pair.port)?];
-    let to = pair.addresses.map(|address| (address, pair.port).into());
-    if traffic::first_byte(hosts[1], to[0], limits.connect, stop).is_none() {
+fn judge(stage: &Stage<'_>, limits: Limits, outcome: &mut Outcome, stop: &Stop) -> Result<()> {
+    if stage.first_byte(["b", "a"], limits.connect, stop).is_none() {
         outcome.remark = format!("    no byte from b to a in {} s\n", limits.connect.as_secs());
         return Ok(());
     }
-    outcome.first_byte = Some(pair.began.elapsed());
+    outcome.first_byte = Some(stage.fleet.began.elapsed());
     let connected = Instant::now();
     loop {
-        let measured = measure(world, || {
-            traffic::exchange(hosts[1], to[0], VOLUME).context("from b to a")?;
-            traffic::exchange(hosts[0], to[1], VOLUME).context("from a to b").map(drop)
-        });
-        match measured? {
-            Ok((seen, counted)) => {
-                outcome.seen = seen;
-                outcome.remark = counted;
-            }
-            Err(error) => {
-                outcome.seen = None;
-                outcome.remark = format!("    {error:#}\n");
-            }
+        match stage.way(["a", "b"], VOLUME)? {
+            Ok(seen) => (outcome.seen, outcome.remark) = (seen.path, seen.counted),
+            Err(error) => (outcome.seen, outcome.remark) = (None, format!("    {error:#}\n")),
         }
         if outcome.passed() {
             outcome.settled = Some(connected.elapsed());
@@ -164,61 +159,5 @@ fn judge(world: &World, pair: &Pair<'_>, limits: Limits, outcome: &mut Outcome, 
         if connected.elapsed() > limits.settle || stop.wanted() {
             return Ok(());
         }
-    }
-}
-
-/// Lets a volume go there and back twice, once from each side, and reads which way it went past both routers. The inner
-/// error is the boxes' and the outer one the lab's.
-fn measure(world: &World, volume: impl FnOnce() -> Result<()>) -> Result<Result<(Option<PathType>, String)>> {
-    let routers = ["a", "b"].map(|name| world.namespace(&world.site(name).edge));
-    let before = [Reading::take(routers[0])?, Reading::take(routers[1])?];
-    if let Err(error) = volume() {
-        return Ok(Err(error));
-    }
-    let mut ways = Vec::new();
-    let mut counted = String::new();
-    for (index, (own, other)) in [("a", "b"), ("b", "a")].into_iter().enumerate() {
-        let seen = Reading::take(routers[index])?.since(&before[index]);
-        counted.push_str(&format!("    past the router of {own}: {seen}\n"));
-        ways.push(meter::way(&seen, &ends(world, other), 4 * VOLUME as u64));
-    }
-    // Both routers have to say the same.
-    let way = if ways[0] == ways[1] { ways[0] } else { None };
-    Ok(Ok((way, counted)))
-}
-
-/// Who is at the far end for somebody who talks to this box.
-pub(crate) fn ends(world: &World, other: &str) -> Ends {
-    let third = world.sites().iter().filter(|site| !["a", "b"].contains(&site.name.as_str()));
-    Ends {
-        other: world.site(other).public.clone(),
-        third: third.flat_map(|site| site.public.clone()).collect(),
-        coordinator: vec![COORDINATOR_V4.into(), COORDINATOR_V6.into()],
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::lab::plan::SERVICE;
-    use crate::lab::privilege;
-
-    /// Real TCP to the coordinator's place, as the last resort of the mesh has it.
-    #[test]
-    fn tcp_to_the_coordinator_is_seen_to_be_that() {
-        if !privilege::can_make_worlds() {
-            return;
-        }
-        let world = World::new(&wanted("blocked:v6".parse().unwrap(), Company::Alone), false).unwrap();
-        let _echo = Echo::start(world.namespace(SERVICE), 8443).unwrap();
-        let send = |name: &str, to: IpAddr| {
-            traffic::exchange(world.namespace(&world.site(name).host), (to, 8443).into(), 2 * VOLUME)
-        };
-        let volume = || {
-            send("a", COORDINATOR_V4.into()).context("a")?;
-            send("b", COORDINATOR_V6.into()).map(drop)
-        };
-        let (way, counted) = measure(&world, volume).unwrap().unwrap();
-        assert_eq!(way, Some(PathType::RelayedTls), "{counted}");
     }
 }

@@ -1,13 +1,15 @@
 //! A real mesh in a world: the coordinator in its namespace, boxes in theirs, joined by invites through the real API.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
+use data_encoding::BASE64URL_NOPAD;
 
-use super::cell::{Limits, Overlay, Pair, Running};
+use super::cell::{Fleet, Limits, Overlay, Running};
 use super::plan::{COORDINATOR, COORDINATOR_V4, SERVICE, Site};
 use super::world::World;
 use crate::build::MeshBinaries;
@@ -27,14 +29,34 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 pub(crate) struct House<'a> {
     world: &'a World,
     binaries: &'a MeshBinaries,
-    boxes: Vec<Child>,
+    boxes: BTreeMap<String, Child>,
     service: Option<Child>,
+    /// Boxes that believe in another time.
+    clocks: BTreeMap<String, Faketime>,
+    /// How often boxes were started.
+    starts: usize,
+}
+
+/// A library that goes into a process and tells it another time; each start of a program begins at the same instant, as
+/// a board without a battery does.
+#[derive(Clone, Debug)]
+pub(crate) struct Faketime {
+    pub(crate) library: PathBuf,
+    /// As faketime(1) reads it, in UTC.
+    pub(crate) start: String,
 }
 
 impl<'a> House<'a> {
     /// Makes a mesh and starts its coordinator.
     pub(crate) fn open(world: &'a World, binaries: &'a MeshBinaries, stop: &Stop) -> Result<House<'a>> {
-        let mut house = House { world, binaries, boxes: Vec::new(), service: None };
+        let mut house = House {
+            world,
+            binaries,
+            boxes: BTreeMap::new(),
+            service: None,
+            clocks: BTreeMap::new(),
+            starts: 0,
+        };
         let url = format!("https://{COORDINATOR}:{SERVICE_PORT}");
         command::output(house.operate(&["init"]).args(["--url", &url]))?;
         house.serve(stop)?;
@@ -45,7 +67,7 @@ impl<'a> House<'a> {
         self.world.dir().join("service")
     }
 
-    fn box_dir(&self, name: &str) -> PathBuf {
+    pub(crate) fn box_dir(&self, name: &str) -> PathBuf {
         self.world.dir().join(format!("box-{name}"))
     }
 
@@ -94,6 +116,7 @@ impl<'a> House<'a> {
         let dir = self.box_dir(&site.name);
         let joined = command::output(self.relayd(site, "join").arg(invite).arg("--data-dir").arg(&dir))
             .with_context(|| format!("{} does not come in", site.name))?;
+        std::fs::write(join_log(self.world, &site.name), &joined).context("keeping what join said")?;
         let address = mesh_address(&joined)?;
         self.start(site, &dir)?;
         Ok(address)
@@ -103,6 +126,11 @@ impl<'a> House<'a> {
         let mut command =
             self.world.namespace(&site.host).command(&self.binaries.relayd, &self.world.hosts());
         command.arg(word);
+        if let Some(clock) = self.clocks.get(&site.name) {
+            command.env("LD_PRELOAD", &clock.library).env("FAKETIME", &clock.start).env("TZ", "UTC");
+            // Timers run as they do on a board, from its start.
+            command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
         command
     }
 
@@ -113,8 +141,10 @@ impl<'a> House<'a> {
         let mut run = self.relayd(site, "run");
         run.args(["--rtmp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--config"]).arg(&config);
         run.arg("--data-dir").arg(dir).env("RUST_LOG", "info,relayd=debug,mesh=debug");
-        let log = self.world.dir().join(format!("{}.log", site.name));
-        self.boxes.push(Child::start(&format!("relayd of {}", site.name), &run, &log)?);
+        self.starts += 1;
+        let log = self.world.dir().join(format!("{}-{}.log", site.name, self.starts));
+        let child = Child::start(&format!("relayd of {}", site.name), &run, &log)?;
+        self.boxes.insert(site.name.clone(), child);
         Ok(())
     }
 
@@ -130,9 +160,44 @@ impl Running for House<'_> {
         let status = |site: &Site| self.status(site).unwrap_or_else(|error| format!("{error:#}\n"));
         let said =
             self.world.sites().iter().map(|site| format!("  {}:\n{}", site.name, indented(&status(site))));
-        let logs = self.service.iter().chain(&self.boxes).map(Child::log_tail);
+        let logs = self.service.iter().chain(self.boxes.values()).map(Child::log_tail);
         said.chain(logs).collect()
     }
+
+    fn restart(&mut self, name: &str) -> Result<()> {
+        let site = self.world.site(name);
+        self.boxes.get_mut(name).with_context(|| format!("there is no box {name}"))?.kill();
+        self.start(site, &self.box_dir(name))
+    }
+
+    fn kill_coordinator(&mut self) {
+        if let Some(mut service) = self.service.take() {
+            service.kill();
+        }
+    }
+
+    fn wireguard(&self, name: &str) -> Result<([u8; 32], u16)> {
+        let path = self.box_dir(name).join("mesh/wireguard.key");
+        let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        let seed = BASE64URL_NOPAD.decode(text.trim().as_bytes()).ok().context("an odd key")?;
+        let seed: [u8; 32] = seed.try_into().map_err(|_| anyhow!("a key of another length"))?;
+        let host = self.world.namespace(&self.world.site(name).host);
+        let sockets = command::output(host.tool("ss").args(["-Huln"]))?;
+        Ok((x25519_dalek::x25519(seed, x25519_dalek::X25519_BASEPOINT_BYTES), wireguard_port(&sockets)?))
+    }
+}
+
+/// Where the words of `relayd join` are kept.
+pub(crate) fn join_log(world: &World, name: &str) -> PathBuf {
+    world.dir().join(format!("{name}-join.log"))
+}
+
+/// Of all UDP sockets in a namespace, the one that listens for IPv4 from anywhere.
+fn wireguard_port(sockets: &str) -> Result<u16> {
+    let places = sockets.lines().filter_map(|line| line.split_whitespace().nth(3));
+    let mut ports = places.filter_map(|place| place.strip_prefix("0.0.0.0:"));
+    let port = ports.next().with_context(|| format!("no port in: {sockets}"))?;
+    port.parse().with_context(|| format!("odd port {port}"))
 }
 
 fn indented(text: &str) -> String {
@@ -151,6 +216,14 @@ fn mesh_address(said: &str) -> Result<IpAddr> {
 #[derive(Debug)]
 pub(crate) struct Mesh {
     pub(crate) binaries: MeshBinaries,
+    /// Of boxes that believe in another time.
+    pub(crate) clocks: BTreeMap<String, Faketime>,
+}
+
+impl Mesh {
+    pub(crate) fn new(binaries: MeshBinaries) -> Mesh {
+        Mesh { binaries, clocks: BTreeMap::new() }
+    }
 }
 
 impl Overlay for Mesh {
@@ -158,23 +231,20 @@ impl Overlay for Mesh {
         Limits { connect: Duration::from_secs(60), settle: Duration::from_secs(40) }
     }
 
-    fn bring_up<'a>(&'a self, world: &'a World, stop: &Stop) -> Result<Pair<'a>> {
+    fn bring_up<'a>(&'a self, world: &'a World, stop: &Stop) -> Result<Fleet<'a>> {
         let mut house = House::open(world, &self.binaries, stop)?;
+        house.clocks = self.clocks.clone();
         let names = world.sites().iter().map(|site| site.name.as_str());
         let invites = names.map(|name| house.invite(name)).collect::<Result<Vec<_>>>()?;
         let mut sites = world.sites().iter().zip(&invites).collect::<Vec<_>>();
         // Box b comes last: its time counts.
         sites.sort_by_key(|(site, _)| site.name == "b");
-        let (mut addresses, mut began) = (Vec::new(), Instant::now());
+        let (mut addresses, mut began) = (BTreeMap::new(), Instant::now());
         for (site, invite) in sites {
             began = Instant::now();
-            let address = house.bring_in(site, invite)?;
-            if ["a", "b"].contains(&site.name.as_str()) {
-                addresses.push(address);
-            }
+            addresses.insert(site.name.clone(), house.bring_in(site, invite)?);
         }
-        let addresses = [addresses[0], addresses[1]];
-        Ok(Pair { addresses, began, port: BOX_PORT, running: Box::new(house) })
+        Ok(Fleet { addresses, began, port: BOX_PORT, running: Box::new(house) })
     }
 }
 

@@ -65,15 +65,22 @@ pub(crate) struct Reading(BTreeMap<(IpAddr, Protocol), u64>);
 impl Reading {
     /// What this router has forwarded so far.
     pub(crate) fn take(router: &Namespace) -> Result<Reading> {
-        let text = command::output(router.tool("nft").args(["-j", "list", "table", "inet", "tally"]))?;
-        Reading::parse(&text)
+        Reading::parse(&listing(router)?, |_| true)
     }
 
-    fn parse(text: &str) -> Result<Reading> {
+    /// The same of what came in from the internet.
+    pub(crate) fn take_inbound(router: &Namespace) -> Result<Reading> {
+        Reading::parse(&listing(router)?, |set| set.starts_with("in"))
+    }
+
+    /// Of sets with such names.
+    fn parse(text: &str, wanted: fn(&str) -> bool) -> Result<Reading> {
         let listing: Value = serde_json::from_str(text).context("what nft lists")?;
         let mut bytes = BTreeMap::new();
         let objects = listing["nftables"].as_array().context("nft lists nothing")?;
-        for element in objects.iter().filter_map(|object| object["set"]["elem"].as_array()).flatten() {
+        let sets = objects.iter().map(|object| &object["set"]);
+        let sets = sets.filter(|set| set["name"].as_str().is_some_and(wanted));
+        for element in sets.filter_map(|set| set["elem"].as_array()).flatten() {
             let element = &element["elem"];
             let key = &element["val"]["concat"];
             let count = element["counter"]["bytes"].as_u64().context("an element without a counter")?;
@@ -98,9 +105,18 @@ impl Reading {
         Reading(self.0.iter().map(more).filter(|(_, bytes)| *bytes > 0).collect())
     }
 
+    /// Bytes of UDP to and from these.
+    pub(crate) fn udp(&self, addresses: &[IpAddr]) -> u64 {
+        self.bytes(addresses, Protocol::Udp)
+    }
+
     fn bytes(&self, addresses: &[IpAddr], protocol: Protocol) -> u64 {
         addresses.iter().filter_map(|address| self.0.get(&(*address, protocol))).sum()
     }
+}
+
+fn listing(router: &Namespace) -> Result<String> {
+    command::output(router.tool("nft").args(["-j", "list", "table", "inet", "tally"]))
 }
 
 impl fmt::Display for Reading {
@@ -156,13 +172,15 @@ mod tests {
 
     #[test]
     fn both_directions_count_and_other_protocols_do_not() {
-        let reading = Reading::parse(LISTING).unwrap();
+        let reading = Reading::parse(LISTING, |_| true).unwrap();
         assert_eq!(reading.to_string(), "Udp 11.0.0.6 350 B, Tcp 11.0.2.2 900 B");
+        let inbound = Reading::parse(LISTING, |set| set.starts_with("in")).unwrap();
+        assert_eq!(inbound.to_string(), "Udp 11.0.0.6 50 B");
     }
 
     #[test]
     fn the_way_is_the_one_that_carried_the_volume() {
-        let before = Reading::parse(LISTING).unwrap();
+        let before = Reading::parse(LISTING, |_| true).unwrap();
         let mut after = before.clone();
         let add = |reading: &mut Reading, address: &str, protocol, bytes| {
             *reading.0.entry((address.parse().unwrap(), protocol)).or_default() += bytes;

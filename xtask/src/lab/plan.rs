@@ -54,6 +54,8 @@ pub(crate) struct Site {
     pub(crate) address: IpAddr,
     /// Under which addresses others see the box.
     pub(crate) public: Vec<IpAddr>,
+    /// The public address that the router gets when the box moves house; only kinds with a NAT move.
+    pub(crate) later: Option<IpAddr>,
 }
 
 /// A site that is wanted.
@@ -154,7 +156,7 @@ impl Plan {
             }
             Kind::Easy | Kind::Mapper | Kind::Cone | Kind::Hard | Kind::Blocked => home(&mut edge, &mut host),
             Kind::Carrier => {
-                inner = format!("{name}-home");
+                inner = home_router(name);
                 let mut router = behind_carrier(&inner, &mut edge);
                 self.cable((&edge.name, "lan"), (&inner, "wan"));
                 let addresses = home(&mut router, &mut host);
@@ -167,7 +169,17 @@ impl Plan {
         let (edge_name, host_name) = (edge.name.clone(), host.name.clone());
         self.nodes.extend([edge, host]);
         let name = name.to_owned();
-        self.sites.push(Site { name, kind, edge: edge_name, host: host_name, gateway, address, public });
+        let later = (address == IpAddr::V4(HOME_BOX)).then_some(IpAddr::V4(wan.later_v4(2)));
+        self.sites.push(Site {
+            name,
+            kind,
+            edge: edge_name,
+            host: host_name,
+            gateway,
+            address,
+            public,
+            later,
+        });
     }
 
     fn internet(&mut self) -> &mut Node {
@@ -180,13 +192,21 @@ impl Plan {
     }
 }
 
+/// The address of every box behind a NAT.
+const HOME_BOX: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 20);
+
 /// The private network of every home: a router and one box.
 fn home(router: &mut Node, host: &mut Node) -> (IpAddr, IpAddr) {
-    let (gateway, address) = (Ipv4Addr::new(192, 168, 1, 1), Ipv4Addr::new(192, 168, 1, 20));
+    let (gateway, address) = (Ipv4Addr::new(192, 168, 1, 1), HOME_BOX);
     router.address("lan", &format!("{gateway}/24"));
     host.address("eth0", &format!("{address}/24"));
     host.route("default", &gateway.to_string());
     (IpAddr::V4(gateway), IpAddr::V4(address))
+}
+
+/// The namespace of the router at home, where there is a second one.
+pub(crate) fn home_router(site: &str) -> String {
+    format!("{site}-home")
 }
 
 /// A router at home, on the carrier's side of whose NAT addresses are shared (RFC 6598).
@@ -251,6 +271,11 @@ impl Wan {
 
     fn lan_v4(&self, number: u8) -> Ipv4Addr {
         Ipv4Addr::new(11, 0, 1, self.index * 4 + number)
+    }
+
+    /// Far from the first one: another network of another carrier.
+    fn later_v4(&self, number: u8) -> Ipv4Addr {
+        Ipv4Addr::new(11, 0, 200 + self.index, number)
     }
 
     fn box_v6(&self, number: u16) -> Ipv6Addr {

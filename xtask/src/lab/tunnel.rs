@@ -3,14 +3,16 @@
 //!
 //! Only pairs whose routers keep ports can be connected this way, or have one side that is open.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
+use data_encoding::BASE64;
 
-use super::cell::{Limits, Overlay, Pair, Running};
+use super::cell::{Fleet, Limits, Overlay, Running};
 use super::kind::Kind;
 use super::plan::Site;
 use super::world::World;
@@ -19,12 +21,13 @@ use crate::stop::Stop;
 
 const PORT: u16 = 51820;
 const ECHO_PORT: u16 = 7;
-/// Two pairs of keys that everybody may know: private, public.
-const KEYS: [(&str, &str); 2] = [
+/// Pairs of keys that everybody may know: private, public.
+const KEYS: [(&str, &str); 3] = [
     ("gMGxSHVNsu/M5/XblcWgJdRDsdUkG1z+bdRqXbImwEk=", "d8E7QEdzfDhLtsDnAQ7Pn8zKwq2TBBXsiJ/9HfVs7C4="),
     ("uAeXYN8R/nbUsiL0MYlmBIbPKHPR7z6c48+c1P7AJ3I=", "nWLKL5+FkDyohnZWpPP8FKqMV8iN4CZXmKsimik2zlk="),
+    ("oIDs8JLnyb4/cpRsrH4Ag58qAyye+rUkiwpYmtGWrXU=", "jxxnNsu8IhDizJw+IeYjmwuhIFr61bpihSXVHeriNjk="),
 ];
-const ADDRESSES: [&str; 2] = ["fd00:7::1", "fd00:7::2"];
+const ADDRESSES: [&str; 3] = ["fd00:7::1", "fd00:7::2", "fd00:7::3"];
 
 /// Which way the tunnel is led.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -41,14 +44,30 @@ pub(crate) struct Tunnels {
     pub(crate) way: Way,
 }
 
-struct Up {
-    daemons: Vec<Child>,
+struct Up<'a> {
+    tunnels: &'a Tunnels,
+    world: &'a World,
+    daemons: BTreeMap<String, Child>,
     _forwarder: Option<Forwarder>,
 }
 
-impl Running for Up {
+impl Running for Up<'_> {
     fn logs(&self) -> String {
-        self.daemons.iter().map(Child::log_tail).collect()
+        self.daemons.values().map(Child::log_tail).collect()
+    }
+
+    fn restart(&mut self, name: &str) -> Result<()> {
+        self.daemons.get_mut(name).with_context(|| format!("there is no tunnel {name}"))?.kill();
+        let daemon = self.tunnels.start(self.world, self.world.site(name))?;
+        self.daemons.insert(name.to_owned(), daemon);
+        Ok(())
+    }
+
+    fn kill_coordinator(&mut self) {}
+
+    fn wireguard(&self, name: &str) -> Result<([u8; 32], u16)> {
+        let key = BASE64.decode(KEYS[place(self.world, name)].1.as_bytes()).ok().context("a constant key")?;
+        Ok((key.try_into().map_err(|_| anyhow!("a key of another length"))?, PORT))
     }
 }
 
@@ -57,48 +76,69 @@ impl Overlay for Tunnels {
         Limits { connect: Duration::from_secs(10), settle: Duration::from_secs(2) }
     }
 
-    fn bring_up<'a>(&'a self, world: &'a World, _stop: &Stop) -> Result<Pair<'a>> {
-        let sites = [world.site("a"), world.site("b")];
+    fn bring_up<'a>(&'a self, world: &'a World, _stop: &Stop) -> Result<Fleet<'a>> {
         let forwarder = match self.way {
             Way::Straight => None,
             Way::ByCarol => Some(Forwarder::start(world)?),
         };
         let began = Instant::now();
-        let mut daemons = Vec::new();
-        for (index, site) in sites.into_iter().enumerate() {
-            let other = match self.way {
-                Way::Straight => endpoint(sites[1 - index], site),
-                Way::ByCarol => third(world, site),
-            };
-            daemons.push(self.start(world, site, index, other)?);
+        let mut daemons = BTreeMap::new();
+        let mut addresses = BTreeMap::new();
+        for site in self.ends(world) {
+            let place = ADDRESSES[place(world, &site.name)].parse().expect("a constant address");
+            addresses.insert(site.name.clone(), place);
+            daemons.insert(site.name.clone(), self.start(world, site)?);
         }
-        let addresses = ADDRESSES.map(|text| text.parse().expect("a constant address"));
-        let running = Box::new(Up { daemons, _forwarder: forwarder });
-        Ok(Pair { addresses, began, port: ECHO_PORT, running })
+        let running = Box::new(Up { tunnels: self, world, daemons, _forwarder: forwarder });
+        Ok(Fleet { addresses, began, port: ECHO_PORT, running })
     }
 }
 
 impl Tunnels {
-    fn start(&self, world: &World, site: &Site, index: usize, other: Option<SocketAddr>) -> Result<Child> {
+    /// The sites with a tunnel.
+    fn ends<'a>(&self, world: &'a World) -> &'a [Site] {
+        let most = match self.way {
+            Way::Straight => KEYS.len(),
+            Way::ByCarol => 2,
+        };
+        &world.sites()[..most.min(world.sites().len())]
+    }
+
+    fn start(&self, world: &World, site: &Site) -> Result<Child> {
         let conf = world.dir().join(format!("tun-{}.conf", site.name));
-        std::fs::write(&conf, configuration(index, other)).context("writing a tunnel's file")?;
+        std::fs::write(&conf, self.configuration(world, site)).context("writing a tunnel's file")?;
         let mut command = world.namespace(&site.host).command(&self.relayd, &world.hosts());
         command.arg("tunnel").arg(&conf);
         let log = world.dir().join(format!("tun-{}.log", site.name));
         Child::start(&format!("the tunnel of {}", site.name), &command, &log)
     }
+
+    fn configuration(&self, world: &World, site: &Site) -> String {
+        let own = place(world, &site.name);
+        let mut text = format!(
+            "[Interface]\nPrivateKey = {}\nListenPort = {PORT}\nAddress = {}/64\n",
+            KEYS[own].0, ADDRESSES[own],
+        );
+        for other in self.ends(world).iter().filter(|other| other.name != site.name) {
+            let endpoint = match self.way {
+                Way::Straight => endpoint(other, site),
+                Way::ByCarol => third(world, site),
+            };
+            let number = place(world, &other.name);
+            let (key, address) = (KEYS[number].1, ADDRESSES[number]);
+            text += &format!("[Peer]\nPublicKey = {key}\nAllowedIPs = {address}/128\n");
+            if let Some(at) = endpoint {
+                text += &format!("Endpoint = {at}\nPersistentKeepalive = 1\n");
+            }
+        }
+        text
+    }
 }
 
-fn configuration(index: usize, other: Option<SocketAddr>) -> String {
-    let endpoint = other.map_or(String::new(), |at| format!("Endpoint = {at}\nPersistentKeepalive = 1\n"));
-    format!(
-        "[Interface]\nPrivateKey = {}\nListenPort = {PORT}\nAddress = {}/64\n\
-         [Peer]\nPublicKey = {}\nAllowedIPs = {}/128\n{endpoint}",
-        KEYS[index].0,
-        ADDRESSES[index],
-        KEYS[1 - index].1,
-        ADDRESSES[1 - index],
-    )
+/// The number of a site in its world.
+fn place(world: &World, name: &str) -> usize {
+    let place = world.sites().iter().position(|site| site.name == name);
+    place.unwrap_or_else(|| panic!("there is no site {name}"))
 }
 
 /// Where a box can be looked for by one that has no coordinator to ask. A router that picks ports has no such place.

@@ -109,6 +109,12 @@ impl World {
         self.namespaces.get(name).unwrap_or_else(|| panic!("this world has no namespace {name}"))
     }
 
+    /// All routers between a box and the internet.
+    pub(crate) fn routers(&self, site: &Site) -> impl Iterator<Item = &Namespace> {
+        let home = plan::home_router(&site.name);
+        [self.namespaces.get(&site.edge), self.namespaces.get(&home)].into_iter().flatten()
+    }
+
     /// What boxes see in place of /etc/hosts.
     pub(crate) fn hosts(&self) -> PathBuf {
         self.dir.path.join("hosts")
