@@ -36,7 +36,9 @@ pub use exchange::{Exchange, Inbound, MeshPeer, PeerConfig, PeerStats};
 pub use filter::Filter;
 pub use key::{PresharedKey, PrivateKey, PublicKey};
 pub use network::{Network, NetworkError};
-pub use plane::{Handle, HandleError, MeshConfig, Plane, PlaneConfig, PlaneError, Surroundings, Told};
+pub use plane::{
+    Handle, HandleError, MeshConfig, Plane, PlaneConfig, PlaneError, Surroundings, Told, clock_is_set,
+};
 pub use tun::{Tun, TunError};
 
 /// The largest datagram or packet that any buffer here has to hold, bytes: what a 16-bit length field can say.

@@ -43,6 +43,11 @@ const LINE: Token = Token(4);
 /// 2026-01-01, before this code was written: a clock that shows less is not set.
 const CLOCK_FLOOR: Duration = Duration::from_secs(1_767_225_600);
 
+/// Whether the system's clock shows a time at which this code was there: else [`Plane::new`] refuses to start.
+pub fn clock_is_set() -> bool {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default() >= CLOCK_FLOOR
+}
+
 /// What the thread starts with.
 #[derive(Debug)]
 pub struct PlaneConfig {
@@ -115,8 +120,7 @@ impl Plane {
     /// # Errors
     /// When the clock is not set, the port is taken, or peers don't fit.
     pub fn new(config: PlaneConfig, tun: Tun) -> Result<(Plane, Handle), PlaneError> {
-        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        if unix < CLOCK_FLOOR {
+        if !clock_is_set() {
             return Err(PlaneError::Clock);
         }
         let now = Instant::now();

@@ -42,7 +42,9 @@ use standing::{PeerStanding, Standing};
 /// As wg-quick's default, and in every path's reach (RFC 8200, 5).
 const MTU: u16 = mesh::INNER_MTU;
 /// How often addresses are looked at, and peers' states told.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often a board without the time looks whether it has it.
+const CLOCK_EVERY: Duration = Duration::from_secs(2);
 /// How often memberships are judged again, since they end by the clock.
 const JUDGE_EVERY: Duration = Duration::from_secs(60);
 
@@ -75,6 +77,7 @@ pub(crate) async fn run(plan: Plan) {
 }
 
 async fn attend(plan: Plan) -> Result<()> {
+    wait_for_the_time().await;
     let keys = Keys::open(&plan.dir)?;
     let (inner, outer) = UnixDatagram::pair().context("a pair of sockets")?;
     let desk = Desk::new(
@@ -103,6 +106,18 @@ async fn attend(plan: Plan) -> Result<()> {
     let viewers = viewers::Door::open(&plan)?;
     let net = Net { plan, handle, viewers, roster, peers: Peers::new(), standing, relayed, places, router };
     net.run().await
+}
+
+/// Handshakes carry time stamps that peers never let go back, so a board whose clock is not set has to wait for it.
+async fn wait_for_the_time() {
+    if dataplane::clock_is_set() {
+        return;
+    }
+    tracing::warn!("this board's clock is not set: the mesh's network waits for it");
+    while !dataplane::clock_is_set() {
+        tokio::time::sleep(CLOCK_EVERY).await;
+    }
+    tracing::info!("the clock is set");
 }
 
 fn config(

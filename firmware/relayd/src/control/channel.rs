@@ -23,8 +23,9 @@ use wire::{BODY_BYTES_MAX, Method};
 
 use super::pin;
 
-const CONNECT_MAX: Duration = Duration::from_secs(10);
-const ANSWER_MAX: Duration = Duration::from_secs(15);
+const CONNECT_MAX: Duration = Duration::from_secs(6);
+/// A box that was carried elsewhere notices by this that its connection is dead, and must tell where it is soon.
+const ANSWER_MAX: Duration = Duration::from_secs(6);
 /// What the kernel takes beyond what is on its way: a datagram for the relay that waits longer is better dropped.
 const UNSENT_BYTES_MAX: u32 = 64 << 10;
 
