@@ -1,4 +1,4 @@
-//! A live stream as data: timeline, cuts, parts, window, playlists.
+//! A live stream as data: timeline, cuts, parts, window, playlists, and what of it is signed.
 //!
 //! This crate is a core: it never waits, opens, spawns, sleeps or rolls dice. What has state takes input and
 //! `now`, and returns commands; what has none is plain functions.
@@ -19,6 +19,7 @@ pub mod header;
 pub mod name;
 pub mod opus;
 pub mod playlist;
+pub mod seal;
 pub mod timeline;
 pub mod track;
 pub mod window;

@@ -18,6 +18,7 @@ use crate::track::Ticks;
 
 mod admit;
 mod answer;
+mod follow;
 pub(crate) mod generation;
 mod lifecycle;
 mod restore;

@@ -25,11 +25,14 @@ pub type CoordinatorKey = PublicKey<role::Coordinator>;
 pub type InviteKey = PublicKey<role::Invite>;
 /// A box's identity.
 pub type BoxKey = PublicKey<role::Box>;
+/// The key of one stream.
+pub type StreamKey = PublicKey<role::Stream>;
 
 pub type RootSecret = SecretKey<role::Root>;
 pub type CoordinatorSecret = SecretKey<role::Coordinator>;
 pub type InviteSecret = SecretKey<role::Invite>;
 pub type BoxSecret = SecretKey<role::Box>;
+pub type StreamSecret = SecretKey<role::Stream>;
 
 /// The bytes are not a public key: not a point of the curve, or one of small order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

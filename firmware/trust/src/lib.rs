@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! root ──> invite ──> box ──> WireGuard key        long-lived, made without the coordinator
+//!   │                  └────> stream ──> its media, its links
 //!   ├────> viewer                                  the same, for one box to take in
 //!   └────> coordinator ──> membership, map, time   short-lived, made by it alone
 //! ```
@@ -32,6 +33,7 @@ pub mod peer;
 pub mod revocation;
 pub mod roster;
 pub mod statement;
+pub mod stream;
 pub mod ticket;
 pub mod time;
 pub mod ula;
@@ -43,8 +45,8 @@ pub use coordinator::{Coordinator, CoordinatorCertificate, CoordinatorError};
 pub use digest::{Digest, InviteId, MeshId};
 pub use endpoint::Endpoint;
 pub use invite::{Invite, InviteKind, Limits};
-pub use key::{BoxKey, CoordinatorKey, InviteKey, RootKey, WireGuardKey};
-pub use key::{BoxSecret, CoordinatorSecret, InviteSecret, RootSecret};
+pub use key::{BoxKey, CoordinatorKey, InviteKey, RootKey, StreamKey, WireGuardKey};
+pub use key::{BoxSecret, CoordinatorSecret, InviteSecret, RootSecret, StreamSecret};
 pub use list::List;
 pub use membership::{Membership, MembershipState};
 pub use name::Name;
@@ -52,6 +54,7 @@ pub use peer::{Authority, Peer, PeerError};
 pub use revocation::{Revocation, Revocations, Revoked};
 pub use roster::{DoubleUse, Roster};
 pub use statement::{DecodeError, Kind, Signed, Statement, VerifyError};
+pub use stream::{Forged, StreamCertificate};
 pub use ticket::{Ticket, TicketError};
 pub use time::UnixSeconds;
 pub use ula::{MeshPrefix, Ula};

@@ -39,6 +39,7 @@ pub enum Kind {
     /// A request of a box to the coordinator; its content is defined in `wire`.
     Request = 10,
     Viewer = 11,
+    StreamCertificate = 12,
 }
 
 impl Kind {
@@ -57,6 +58,7 @@ impl Kind {
             Self::Time => "time",
             Self::Request => "request",
             Self::Viewer => "viewer",
+            Self::StreamCertificate => "stream certificate",
         }
     }
 }

@@ -13,6 +13,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod enrol;
+pub mod feed;
 pub mod heartbeat;
 pub mod problem;
 pub mod push;

@@ -9,7 +9,7 @@ use crate::window::segment::SegmentState;
 use crate::window::{EVICTED_MAX, Edge, SEGMENT_PARTS_MAX, Window};
 
 /// Media sequence numbers stay where a browser's numbers are exact.
-const MSN_MAX: u64 = (1 << 53) - 1;
+pub(super) const MSN_MAX: u64 = (1 << 53) - 1;
 /// Media times stay within 390 years, so that sums of them stay within 64 bits.
 const TICKS_MAX: i64 = 1 << 50;
 /// The shortest and longest part target.
@@ -23,6 +23,8 @@ const CODECS_BYTES_MAX: usize = 256;
 pub enum WindowError {
     #[error("the epoch record is malformed: {0}")]
     BadRecord(&'static str),
+    #[error("what the origin said of the playlist is out of bounds: {0}")]
+    BadStamp(&'static str),
     #[error("the epoch is already in the window")]
     KnownEpoch,
     #[error("the part belongs to another epoch than the current one")]

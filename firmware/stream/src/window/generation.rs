@@ -67,9 +67,16 @@ pub(crate) struct Rates {
     duration: i64,
     peak_bps: u64,
     single_bps: u64,
+    /// Peak and average as the origin measured them.
+    told: Option<(u64, u64)>,
 }
 
 impl Rates {
+    /// Measured elsewhere.
+    pub(crate) fn told(peak_bps: u64, average_bps: u64) -> Self {
+        Self { told: Some((peak_bps, average_bps)), ..Self::default() }
+    }
+
     /// Counts a segment that has just closed, `newest_first` beginning with it.
     ///
     /// The peak is the largest rate of any contiguous set of segments that lasts between 0.5 and 1.5 target
@@ -100,11 +107,17 @@ impl Rates {
 
     /// BANDWIDTH; at least 1 even if nothing was measured.
     pub(crate) fn peak_bps(&self) -> u64 {
+        if let Some((peak_bps, _)) = self.told {
+            return peak_bps;
+        }
         let measured = if self.peak_bps == 0 { self.single_bps } else { self.peak_bps };
         measured.max(self.average_bps())
     }
 
     pub(crate) fn average_bps(&self) -> u64 {
+        if let Some((_, average_bps)) = self.told {
+            return average_bps;
+        }
         bits_per_second(self.bytes, self.duration).max(1)
     }
 }

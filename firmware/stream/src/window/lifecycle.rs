@@ -209,7 +209,7 @@ impl Window {
         self.segments.back().is_some_and(|newest| generation.lists(newest.msn))
     }
 
-    fn forget_unused_epoch(&mut self) {
+    pub(super) fn forget_unused_epoch(&mut self) {
         let Some(epoch) = self.epoch else { return };
         if self.segments.back().is_none_or(|newest| newest.epoch != epoch) {
             self.epochs.remove(&epoch);
@@ -218,7 +218,7 @@ impl Window {
     }
 }
 
-fn codecs_of(record: &EpochRecord) -> Codecs {
+pub(super) fn codecs_of(record: &EpochRecord) -> Codecs {
     let codec = |track: &Option<crate::track::TrackConfig>| track.as_ref().map(|config| config.codec);
     (codec(&record.tracks.video), codec(&record.tracks.audio))
 }

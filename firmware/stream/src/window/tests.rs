@@ -9,6 +9,7 @@ use super::*;
 use crate::track::{Codec, TrackConfig, Tracks};
 
 mod answers;
+mod follow;
 mod golden;
 mod hostile;
 mod properties;

@@ -22,6 +22,9 @@ pub struct Invite;
 /// Signs WireGuard keys and requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Box;
+/// Signs what one stream consists of, and links to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Stream;
 
 macro_rules! roles {
     ($($role:ident $name:literal),*) => {$(
@@ -31,4 +34,5 @@ macro_rules! roles {
         }
     )*};
 }
-roles!(Root "RootKey", Coordinator "CoordinatorKey", Invite "InviteKey", Box "BoxKey");
+roles!(Root "RootKey", Coordinator "CoordinatorKey", Invite "InviteKey", Box "BoxKey",
+    Stream "StreamKey");

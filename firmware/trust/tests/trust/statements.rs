@@ -217,7 +217,7 @@ proptest! {
     }
 
     #[test]
-    fn what_can_be_read_is_written_back(bytes: Vec<u8>, kind in 1u8..=11) {
+    fn what_can_be_read_is_written_back(bytes: Vec<u8>, kind in 1u8..=13) {
         let bytes = [&[kind, 1], &bytes[..]].concat();
         fn check<T: Statement>(bytes: &[u8]) {
             if let Ok(signed) = Signed::<T>::from_bytes(bytes) {
