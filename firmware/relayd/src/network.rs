@@ -36,6 +36,7 @@ use crate::control::kept::Kept;
 use crate::control::keys::{Keys, random};
 use crate::control::relay::Relay;
 use crate::control::talk::{Heard, Told};
+use crate::inside::{Neighbour, Neighbourhood};
 use reconcile::{Change, Peers, changes, wanted};
 use standing::{PeerStanding, Standing};
 
@@ -64,6 +65,8 @@ pub(crate) struct Plan {
     pub(crate) hour: Hour,
     pub(crate) heard: watch::Receiver<Heard>,
     pub(crate) told: watch::Sender<Told>,
+    /// Where this box and its peers are to be found inside.
+    pub(crate) neighbourhood: watch::Sender<Neighbourhood>,
 }
 
 /// Keeps the network for as long as the box runs. It ends early only where no network can be had, and says why.
@@ -203,6 +206,7 @@ impl Net {
         let mut judge = interval(JUDGE_EVERY);
         judge.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut servers = Vec::new();
+        self.plan.neighbourhood.send_replace(self.neighbourhood());
         loop {
             tokio::select! {
                 changed = self.plan.heard.changed() => {
@@ -269,6 +273,18 @@ impl Net {
             self.change(&change, &wanted);
         }
         self.peers = wanted;
+        self.plan.neighbourhood.send_replace(self.neighbourhood());
+    }
+
+    /// Everybody at the relay's port, under the address by which the data plane knows them.
+    fn neighbourhood(&self) -> Neighbourhood {
+        let at = |address: Ula| SocketAddr::new(IpAddr::V6(address.into()), mesh::RELAY_PORT);
+        let neighbour =
+            |peer: &reconcile::Wanted| Neighbour { name: peer.name.clone(), places: vec![at(peer.address)] };
+        Neighbourhood {
+            own: vec![at(self.plan.kept.membership.claims().address)],
+            boxes: self.peers.iter().map(|(key, peer)| (*key, neighbour(peer))).collect(),
+        }
     }
 
     fn change(&self, change: &Change, wanted: &Peers) {

@@ -23,6 +23,7 @@ use crate::control::kept::{self, Kept};
 use crate::control::report;
 use crate::control::steward::Steward;
 use crate::control::talk::Told;
+use crate::inside::Neighbourhood;
 use crate::intake::Intake;
 use crate::publish::Roster;
 use crate::secrets::{Keys, pin, replace};
@@ -184,6 +185,7 @@ fn member(settings: &Settings, roster: &Arc<Roster>) -> Result<Option<(Steward, 
         hour: steward.hour().clone(),
         heard,
         told,
+        neighbourhood: watch::Sender::new(Neighbourhood::default()),
     };
     Ok(Some((steward, plan)))
 }

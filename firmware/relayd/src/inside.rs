@@ -1,0 +1,120 @@
+//! Connections between boxes: who connects is known by its key before a byte is read, and a box that is no peer any
+//! more is cut off.
+//!
+//! ```text
+//! map, revocations ─> network ─ Neighbourhood ─┬─> Inside::connect(key) ─> Stream
+//!                                              └─> Door::accept() ─> key, Stream
+//! ```
+//! In the mesh's own network an address proves a key: the data plane drops whatever comes from an address that is not
+//! the peer's that sealed it. Refuses strangers, and says nothing to them. What is said on a connection is not its
+//! business.
+
+mod door;
+mod stream;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use trust::{BoxKey, Name};
+
+#[allow(unused_imports, reason = "it is the relay that names them")]
+pub(crate) use door::{Accepted, Door};
+pub(crate) use stream::Stream;
+
+/// How long all places of a box together may take to answer.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+
+/// This box among the others, as it stands just now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Neighbourhood {
+    /// Where this box listens for others; nowhere while there is no network.
+    pub(crate) own: Vec<SocketAddr>,
+    /// The peers that are accepted.
+    pub(crate) boxes: BTreeMap<BoxKey, Neighbour>,
+}
+
+/// Another box.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Neighbour {
+    pub(crate) name: Name,
+    /// Where it listens, best first.
+    pub(crate) places: Vec<SocketAddr>,
+}
+
+/// Why a box is not connected.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    #[error("it is no peer of this box")]
+    NoPeer,
+    #[error("there is no way to it from here")]
+    Nowhere,
+    #[error("it does not answer within {} s", CONNECT_MAX.as_secs())]
+    Silent,
+    #[error("it refuses")]
+    Refused(#[source] io::Error),
+}
+
+/// The way to other boxes; cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Inside {
+    neighbourhood: watch::Receiver<Neighbourhood>,
+}
+
+/// Both ways. Has to be called on the runtime; the door is watched until it is dropped.
+pub(crate) fn open(neighbourhood: watch::Receiver<Neighbourhood>) -> (Inside, Door) {
+    let door = Door::open(neighbourhood.clone());
+    (Inside { neighbourhood }, door)
+}
+
+impl Inside {
+    /// Connects to the box with this key, and to nobody else.
+    ///
+    /// # Errors
+    /// [`ConnectError`], within [`CONNECT_MAX`].
+    pub(crate) async fn connect(&self, key: &BoxKey) -> Result<Stream, ConnectError> {
+        let (own, places) = {
+            let neighbourhood = self.neighbourhood.borrow();
+            let neighbour = neighbourhood.boxes.get(key).ok_or(ConnectError::NoPeer)?;
+            (neighbourhood.own.clone(), neighbour.places.clone())
+        };
+        match timeout(CONNECT_MAX, self.first(key, &own, &places)).await {
+            Ok(connected) => connected,
+            Err(_) => Err(ConnectError::Silent),
+        }
+    }
+
+    /// The first of its places that answers.
+    async fn first(
+        &self,
+        key: &BoxKey,
+        own: &[SocketAddr],
+        places: &[SocketAddr],
+    ) -> Result<Stream, ConnectError> {
+        let mut failed = ConnectError::Nowhere;
+        for place in places {
+            let Some(from) = own.iter().find(|own| own.is_ipv4() == place.is_ipv4()) else { continue };
+            match reach(*from, *place).await {
+                Ok(tcp) => return Ok(Stream::plain(tcp, *key, place.ip(), self.neighbourhood.clone(), None)),
+                Err(error) => failed = ConnectError::Refused(error),
+            }
+        }
+        Err(failed)
+    }
+}
+
+/// From the box's own address: it is what the other side knows it by.
+async fn reach(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if from.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.bind(SocketAddr::new(from.ip(), 0))?;
+    let tcp = socket.connect(to).await?;
+    stream::settle(&tcp)?;
+    Ok(tcp)
+}
+
+#[cfg(test)]
+mod tests;

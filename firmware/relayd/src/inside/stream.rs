@@ -1,0 +1,167 @@
+//! One connection to another box: bytes both ways for as long as that box is a peer. Refuses to outlive that.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use trust::BoxKey;
+
+use super::Neighbourhood;
+
+/// Connections that one box may have open here: a relay's, a few that end, and a few that begin.
+pub(super) const PER_BOX_MAX: usize = 8;
+
+/// A box that is gone without a word is noticed after 15 s of silence and three questions.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(15))
+    .with_interval(Duration::from_secs(5))
+    .with_retries(3);
+/// How long what was sent may stay unanswered (`TCP_USER_TIMEOUT`, tcp(7)): longer than a box takes to be found again
+/// after it moved.
+const UNANSWERED_MAX: Duration = Duration::from_secs(30);
+
+/// Small messages go out at once, and what is dead ends.
+pub(super) fn settle(tcp: &TcpStream) -> io::Result<()> {
+    tcp.set_nodelay(true)?;
+    let socket = SockRef::from(tcp);
+    socket.set_tcp_keepalive(&KEEPALIVE)?;
+    socket.set_tcp_user_timeout(Some(UNANSWERED_MAX))
+}
+
+/// How many connections each box has open here.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seats(Arc<Mutex<BTreeMap<BoxKey, usize>>>);
+
+/// One of a box's connections.
+#[derive(Debug)]
+pub(super) struct Seat {
+    seats: Seats,
+    key: BoxKey,
+}
+
+impl Seats {
+    /// None when the box has [`PER_BOX_MAX`].
+    pub(super) fn take(&self, key: BoxKey) -> Option<Seat> {
+        let mut seats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = seats.entry(key).or_default();
+        if *taken >= PER_BOX_MAX {
+            return None;
+        }
+        *taken += 1;
+        Some(Seat { seats: self.clone(), key })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut seats = self.seats.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(taken) = seats.get_mut(&self.key) {
+            *taken -= 1;
+            if *taken == 0 {
+                seats.remove(&self.key);
+            }
+        }
+    }
+}
+
+/// A connection to a box whose key is known.
+pub(crate) struct Stream {
+    tcp: TcpStream,
+    key: BoxKey,
+    /// Ends when the box is no peer any more.
+    gone: Pin<Box<dyn Future<Output = ()> + Send>>,
+    is_gone: bool,
+    _seat: Option<Seat>,
+}
+
+impl Stream {
+    /// `ip` is the other side's, which proves who it is for as long as the box has it.
+    pub(super) fn plain(
+        tcp: TcpStream,
+        key: BoxKey,
+        ip: IpAddr,
+        mut neighbourhood: watch::Receiver<Neighbourhood>,
+        seat: Option<Seat>,
+    ) -> Self {
+        let gone = async move {
+            let has_it = |now: &Neighbourhood| {
+                now.boxes.get(&key).is_some_and(|there| there.places.iter().any(|place| place.ip() == ip))
+            };
+            // An error says that there is no network any more.
+            let _ = neighbourhood.wait_for(|now| !has_it(now)).await;
+        };
+        Self { tcp, key, gone: Box::pin(gone), is_gone: false, _seat: seat }
+    }
+
+    /// Whose box is at the other end.
+    pub(crate) fn key(&self) -> &BoxKey {
+        &self.key
+    }
+
+    fn ensure_peer(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        self.is_gone = self.is_gone || self.gone.as_mut().poll(context).is_ready();
+        if self.is_gone {
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the box is no peer any more"));
+        }
+        Ok(())
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.ensure_peer(context)?;
+        Pin::new(&mut self.tcp).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.ensure_peer(context)?;
+        Pin::new(&mut self.tcp).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.ensure_peer(context)?;
+        Pin::new(&mut self.tcp).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_shutdown(context)
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("key", &self.key).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,138 @@
+//! Boxes on loopback, each at an address of its own.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use trust::BoxSecret;
+
+use super::stream::PER_BOX_MAX;
+use super::*;
+
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn key(n: u8) -> BoxKey {
+    BoxSecret::from_seed(&[n; 32]).public()
+}
+
+/// Of this process alone, so that tests can run beside each other.
+fn place(test: u8, n: u8) -> SocketAddr {
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let ip = Ipv4Addr::new(127, high | 0x80, low, test * 16 + n);
+    SocketAddr::new(IpAddr::V4(ip), mesh::RELAY_PORT)
+}
+
+fn neighbour(test: u8, n: u8) -> (BoxKey, Neighbour) {
+    let name = format!("box-{n}").parse().unwrap();
+    (key(n), Neighbour { name, places: vec![place(test, n)] })
+}
+
+/// Box `n`, which knows `others`.
+fn around(test: u8, n: u8, others: &[u8]) -> watch::Sender<Neighbourhood> {
+    let boxes = others.iter().map(|other| neighbour(test, *other)).collect();
+    watch::Sender::new(Neighbourhood { own: vec![place(test, n)], boxes })
+}
+
+async fn soon<T>(work: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, work).await.expect("in time")
+}
+
+/// Connects as soon as the other side listens.
+async fn connect(from: &Inside, to: u8) -> Stream {
+    let until = async {
+        loop {
+            match from.connect(&key(to)).await {
+                Ok(stream) => return stream,
+                Err(ConnectError::Refused(_)) => tokio::task::yield_now().await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    soon(until).await
+}
+
+/// Whether the other side has closed, or cut, the connection.
+async fn is_shut(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> bool {
+    matches!(soon(stream.read(&mut [0])).await, Ok(0) | Err(_))
+}
+
+#[tokio::test]
+async fn each_knows_the_other_by_its_key() {
+    let (one, two) = (around(0, 1, &[2]), around(0, 2, &[1]));
+    let (_, mut door) = open(one.subscribe());
+    let (inside, _shut) = open(two.subscribe());
+    let mut ours = connect(&inside, 1).await;
+    let Accepted { key: found, name, stream: mut theirs } = soon(door.accept()).await.unwrap();
+    assert_eq!((found, name.as_str(), ours.key()), (key(2), "box-2", &key(1)));
+    ours.write_all(b"there").await.unwrap();
+    theirs.write_all(b"back").await.unwrap();
+    let (mut there, mut back) = ([0; 5], [0; 4]);
+    soon(theirs.read_exact(&mut there)).await.unwrap();
+    soon(ours.read_exact(&mut back)).await.unwrap();
+    assert_eq!((&there, &back), (b"there", b"back"));
+}
+
+#[tokio::test]
+async fn a_stranger_is_not_let_in() {
+    let (one, two, three) = (around(1, 1, &[2]), around(1, 2, &[1]), around(1, 3, &[1]));
+    let (_, mut door) = open(one.subscribe());
+    let (friend, _shut) = open(two.subscribe());
+    let (stranger, _shut) = open(three.subscribe());
+    let mut refused = connect(&stranger, 1).await;
+    assert!(is_shut(&mut refused).await);
+    let _held = connect(&friend, 1).await;
+    assert_eq!(soon(door.accept()).await.unwrap().key, key(2), "the next that is let in");
+}
+
+#[tokio::test]
+async fn who_is_no_peer_any_more_is_cut_off() {
+    let (one, two) = (around(2, 1, &[2]), around(2, 2, &[1]));
+    let (_, mut door) = open(one.subscribe());
+    let (inside, _shut) = open(two.subscribe());
+    let mut ours = connect(&inside, 1).await;
+    let mut theirs = soon(door.accept()).await.unwrap().stream;
+    let cut = tokio::spawn(async move { theirs.read(&mut [0]).await.map_err(|error| error.kind()) });
+    one.send_modify(|now| now.boxes.clear());
+    assert_eq!(soon(cut).await.unwrap(), Err(io::ErrorKind::ConnectionAborted));
+    assert!(is_shut(&mut ours).await);
+    // And the other way: who leaves the mesh reaches nobody.
+    two.send_modify(|now| now.boxes.clear());
+    assert!(matches!(inside.connect(&key(1)).await, Err(ConnectError::NoPeer)));
+    drop(two);
+    assert_eq!(ours.write(b"x").await.map_err(|error| error.kind()), Err(io::ErrorKind::ConnectionAborted));
+}
+
+#[tokio::test]
+async fn a_box_has_so_many_connections_and_no_more() {
+    let (one, two) = (around(3, 1, &[2]), around(3, 2, &[1]));
+    let (_, mut door) = open(one.subscribe());
+    let (inside, _shut) = open(two.subscribe());
+    let mut ends = Vec::new();
+    for _ in 0..PER_BOX_MAX {
+        let ours = connect(&inside, 1).await;
+        ends.push((ours, soon(door.accept()).await.unwrap()));
+    }
+    assert!(is_shut(&mut connect(&inside, 1).await).await);
+    drop(ends.pop());
+    let _held = connect(&inside, 1).await;
+    assert_eq!(soon(door.accept()).await.unwrap().key, key(2));
+}
+
+#[tokio::test]
+async fn the_door_goes_where_the_box_goes() {
+    let two = around(4, 2, &[1]);
+    let one = watch::Sender::new(Neighbourhood { own: Vec::new(), ..around(4, 1, &[2]).borrow().clone() });
+    let (_, mut door) = open(one.subscribe());
+    let (inside, _shut) = open(two.subscribe());
+    assert!(matches!(inside.connect(&key(1)).await, Err(ConnectError::Refused(_))), "no network yet");
+    for place in [place(4, 1), place(4, 5)] {
+        one.send_modify(|now| now.own = vec![place]);
+        two.send_modify(|now| now.boxes.values_mut().for_each(|there| there.places = vec![place]));
+        let _held = connect(&inside, 1).await;
+        assert_eq!(soon(door.accept()).await.unwrap().key, key(2));
+    }
+    two.send_modify(|now| now.own.clear());
+    assert!(matches!(inside.connect(&key(1)).await, Err(ConnectError::Nowhere)));
+    drop(one);
+    assert!(soon(door.accept()).await.is_none(), "the network is gone");
+}
