@@ -14,6 +14,7 @@ mod flv;
 mod live;
 mod numbers;
 mod object;
+mod row;
 #[cfg(test)]
 mod scratch;
 
@@ -30,8 +31,9 @@ use crate::disk::keeper::Keeper;
 use crate::numbers::Numbers;
 
 pub use flv::{FlvError, FlvReader};
-pub use live::{Live, ObjectError, PlaylistError, Producer, PushError, Rendered, Stats};
+pub use live::{ItemTaken, Live, ObjectError, PlaylistError, Producer, PushError, Rendered, Stats};
 pub use object::{Object, ObjectReader};
+pub use row::{BlockTaken, Item, Place, Sealer};
 
 /// Where media is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,10 +142,19 @@ impl Store {
                 }
                 _ => None,
             };
+            let numbers = Some(numbers);
             Ok(Live::new(name.clone(), &self.config, numbers, next_msn, disk, Arc::clone(&self.books)))
         })?;
         self.books.settle();
         Ok(live)
+    }
+
+    /// The stream of this name as one that is published at another box: in RAM alone, numbered by its origin. One that
+    /// is there already is given as it is.
+    pub fn carried(&self, name: &StreamName) -> Result<Arc<Live>, StoreError> {
+        self.books.find_or_make(name, self.config.streams_max, || {
+            Ok(Live::new(name.clone(), &self.config, None, 0, None, Arc::clone(&self.books)))
+        })
     }
 
     /// Writes down where the streams are, so that the next start goes on there. To be called when nothing is

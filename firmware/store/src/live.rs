@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use stream::playlist::PlaylistName;
+use stream::seal::Mark;
 use stream::window::{Memo, Trouble, Window, WindowError};
 use stream::{CutPart, EpochRecord, ObjectName, PartHeader};
 use tokio::sync::watch;
@@ -22,12 +23,16 @@ use crate::books::Books;
 use crate::disk::{Disk, StoredFile};
 use crate::flv::{FlvReader, Ring};
 use crate::numbers::Numbers;
+use crate::row::Row;
 use stream::StreamName;
 
+mod carried;
 mod memory;
 mod restored;
 mod watching;
 
+pub use carried::ItemTaken;
+use carried::Press;
 use memory::Memory;
 use restored::Restored;
 pub(crate) use watching::Growing;
@@ -65,13 +70,17 @@ pub struct Stats {
 #[derive(Debug)]
 pub struct Live {
     name: StreamName,
-    numbers: Numbers,
+    /// None for a stream that is numbered at another box.
+    numbers: Option<Numbers>,
     books: Arc<Books>,
     state: Mutex<State>,
     /// Bytes held, as counted in the books.
     bytes: AtomicU64,
     parts: AtomicU64,
+    /// Parts that did not come in time.
+    gaps: AtomicU64,
     changed: watch::Sender<u64>,
+    carried: watch::Sender<()>,
     flv: Arc<Ring>,
     audience: Audience,
 }
@@ -92,6 +101,8 @@ struct State {
     /// What the disk knows of the playlist.
     memo: Option<Memo>,
     memo_file: Option<Arc<StoredFile>>,
+    row: Row,
+    press: Option<Press>,
 }
 
 impl Live {
@@ -99,7 +110,7 @@ impl Live {
     pub(crate) fn new(
         name: StreamName,
         config: &StoreConfig,
-        numbers: Numbers,
+        numbers: Option<Numbers>,
         next_msn: u64,
         disk: Option<Disk>,
         books: Arc<Books>,
@@ -116,6 +127,8 @@ impl Live {
             disk,
             memo: None,
             memo_file: None,
+            row: Row::default(),
+            press: None,
         };
         let live = Self {
             name,
@@ -124,7 +137,9 @@ impl Live {
             state: Mutex::new(state),
             bytes: AtomicU64::new(0),
             parts: AtomicU64::new(0),
+            gaps: AtomicU64::new(0),
             changed: watch::Sender::new(0),
+            carried: watch::Sender::new(()),
             flv: Arc::new(Ring::new(config.flv_bytes_max)),
             audience: Audience::default(),
         };
@@ -145,8 +160,8 @@ impl Live {
         let (version, next_msn) = (state.window.version(), state.window.next_msn());
         drop(state);
         self.changed.send_replace(version);
-        if self.numbers.runs_low(next_msn) {
-            self.reserve(next_msn);
+        if let Some(numbers) = self.numbers.as_ref().filter(|numbers| numbers.runs_low(next_msn)) {
+            reserve(numbers.clone(), next_msn);
         }
     }
 
@@ -165,26 +180,17 @@ impl Live {
         }
     }
 
-    /// Half a block is left when this is called: the stream does not wait for the disk, unless there is no runtime
-    /// to do it beside.
-    fn reserve(&self, next_msn: u64) {
-        let numbers = self.numbers.clone();
-        let reserve = move || numbers.reserve(next_msn);
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(reserve)),
-            Err(_) => reserve(),
-        }
-    }
-
     /// Begins an epoch with its initialization section.
     pub fn begin_epoch(&self, record: EpochRecord, init: Bytes) -> Result<(), PushError> {
         let mut state = self.lock();
         state.window.begin_epoch(record.clone()).map_err(PushError::Window)?;
+        state.seal_epoch(&record, &init);
         state.memory.put_init(&record, init);
         let part_target = record.part_target;
         state.part_target_ms = u64::try_from(part_target.millis()).unwrap_or(0);
         state.fed = Instant::now();
         self.commit(state);
+        self.carried.send_modify(|_| {});
         Ok(())
     }
 
@@ -192,6 +198,7 @@ impl Live {
     /// one that makes its segment too large: that is closed before it.
     pub fn push_part(&self, cut: &CutPart, bytes: Bytes) -> Result<PartHeader, PushError> {
         let len = u32::try_from(bytes.len()).map_err(|_| PushError::TooLarge)?;
+        let blocks = self.lock().has_press().then(|| carried::hashes(&bytes)).flatten();
         let mut state = self.lock();
         let header = state.window.number(cut, len);
         let taken = state.window.push_part(header.clone());
@@ -199,9 +206,13 @@ impl Live {
         let name = ObjectName::Part(header.epoch, header.msn, header.part);
         if taken.is_ok() && state.window.object(name) == stream::window::ObjectState::Ready {
             state.memory.put_part(&header, bytes);
+            state.seal_part(&header, blocks);
+        } else if taken.is_ok() {
+            state.seal_mark(Mark::Dropped, header.msn);
         }
         state.fed = Instant::now();
         self.commit(state);
+        self.carried.send_modify(|_| {});
         self.parts.fetch_add(u64::from(taken.is_ok()), Ordering::Relaxed);
         taken.map(|()| header).map_err(PushError::Window)
     }
@@ -209,15 +220,19 @@ impl Live {
     /// No more parts come for the open segment: closes it as it is.
     pub fn abandon_segment(&self) {
         let mut state = self.lock();
-        state.window.abandon_segment();
+        state.abandon();
         self.commit(state);
+        self.carried.send_modify(|_| {});
     }
 
     /// Nothing more comes: ENDLIST, and the end for FLV viewers.
     pub fn end(&self) {
         let mut state = self.lock();
         state.window.end();
+        let newest = state.window.newest().map_or(0, |(msn, _)| msn);
+        state.seal_mark(Mark::Ended, newest);
         self.commit(state);
+        self.carried.send_modify(|_| {});
         self.flv.end();
     }
 
@@ -318,9 +333,11 @@ impl Live {
     pub(crate) fn shed(&self) -> bool {
         let mut state = self.lock();
         let State { window, memory, .. } = &mut *state;
+        let mut abandoned = None;
         if !memory.drop_lingering() {
             if !window.shed_oldest() {
                 window.abandon_segment();
+                abandoned = window.newest();
                 window.shed_oldest();
             }
             memory.follow(window, Instant::now());
@@ -329,6 +346,10 @@ impl Live {
         let (before, after) = (self.bytes(), memory.bytes());
         self.count(after);
         let version = window.version();
+        if let Some((msn, _)) = abandoned {
+            state.seal_mark(Mark::Dropped, msn);
+        }
+        state.trim_row();
         drop(state);
         self.changed.send_replace(version);
         after < before
@@ -355,6 +376,17 @@ impl Live {
 }
 
 impl State {
+    /// Closes the open segment as it is, and says so to those who follow.
+    fn abandon(&mut self) {
+        let before = self.window.version();
+        self.window.abandon_segment();
+        if self.window.version() != before
+            && let Some((msn, _)) = self.window.newest()
+        {
+            self.seal_mark(Mark::Abandoned, msn);
+        }
+    }
+
     /// Sees to it that the disk knows what the playlist promised.
     fn save_memo(&mut self, clean: bool) {
         let memo = self.window.memo();
@@ -365,5 +397,15 @@ impl State {
             self.memo = Some(*memo);
             self.memo_file = Some(file);
         }
+    }
+}
+
+/// Half a block is left when this is called: the stream does not wait for the disk, unless there is no runtime to do it
+/// beside.
+fn reserve(numbers: Numbers, next_msn: u64) {
+    let reserve = move || numbers.reserve(next_msn);
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn_blocking(reserve)),
+        Err(_) => reserve(),
     }
 }

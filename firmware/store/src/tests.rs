@@ -1,5 +1,6 @@
 //! The store as its users see it: waiting, budgets, restarts. In virtual time.
 
+mod carried;
 mod disk;
 
 use std::sync::Arc;

@@ -96,6 +96,11 @@ impl Memory {
         }
     }
 
+    /// A part that will not come.
+    pub(super) fn put_gap(&mut self, header: &PartHeader) {
+        self.keep_part(header, Blob::Ram(Bytes::new()));
+    }
+
     pub(super) fn keep_part(&mut self, header: &PartHeader, blob: Blob) {
         self.bytes += blob.len();
         self.ram_bytes += blob.ram_bytes();

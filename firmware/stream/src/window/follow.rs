@@ -6,7 +6,7 @@
 //! What is checked on parts of one's own is checked on these; what the origin decided (playlist generations, promises,
 //! discontinuities, rates) is taken from the stamps. A window either decides or follows, for its whole life.
 
-use crate::header::{EpochRecord, PartHeader};
+use crate::header::{EpochId, EpochRecord, PartHeader};
 use crate::seal::{Mark, Stamp};
 use crate::track::Ticks;
 use crate::window::generation::{Generation, Life, Promise, Rates};
@@ -42,6 +42,18 @@ impl Window {
     #[must_use]
     pub fn newest(&self) -> Option<(u64, u32)> {
         self.segments.back().map(|newest| (newest.msn, newest.parts.len() as u32))
+    }
+
+    /// The oldest segment.
+    #[must_use]
+    pub fn oldest_msn(&self) -> Option<u64> {
+        self.segments.front().map(|oldest| oldest.msn)
+    }
+
+    /// The epoch that parts come for.
+    #[must_use]
+    pub fn epoch(&self) -> Option<EpochId> {
+        self.epoch
     }
 
     /// The origin began an epoch.
