@@ -11,6 +11,7 @@ mod handle;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -98,6 +99,8 @@ pub struct Traffic {
 pub struct Plane {
     poll: Poll,
     commands: Receiver<Command>,
+    /// Set by whoever wants it to end.
+    stop: Arc<AtomicBool>,
     flow: Flow,
     received: Received,
 }
@@ -134,7 +137,8 @@ impl Plane {
         };
         let waker = { register }().map_err(PlaneError::Poll)?;
         let (sender, commands) = sync_channel(COMMANDS_MAX);
-        let handle = Handle::new(sender, Arc::new(waker), link.port());
+        let stop = Arc::new(AtomicBool::new(false));
+        let handle = Handle::new(sender, Arc::new(waker), Arc::clone(&stop), link.port());
         exchange.set_mesh_address(config.mesh.as_ref().map(|mesh| mesh.address));
         let boxes = config.mesh.map(|mesh| Boxes::new(mesh, poll.registry(), LINE));
         let flow = Flow {
@@ -145,7 +149,7 @@ impl Plane {
             traffic: Traffic::default(),
             boxes: boxes.transpose().map_err(PlaneError::Poll)?,
         };
-        let mut plane = Plane { poll, commands, flow, received: Received::default() };
+        let mut plane = Plane { poll, commands, stop, flow, received: Received::default() };
         for peer in config.peers {
             plane.add_peer(peer, now)?;
         }
@@ -249,6 +253,9 @@ impl Plane {
     fn handle_commands(&mut self) -> bool {
         use std::sync::mpsc::TryRecvError;
         loop {
+            if self.stop.load(Ordering::Acquire) {
+                return true;
+            }
             let command = match self.commands.try_recv() {
                 Ok(command) => command,
                 Err(TryRecvError::Empty) => return false,
@@ -256,7 +263,6 @@ impl Plane {
             };
             let now = Instant::now();
             let (result, reply) = match command {
-                Command::Stop => return true,
                 Command::Add(peer, reply) => (self.add_peer(*peer, now), reply),
                 Command::Update(peer, reply) => (self.update_peer(*peer, now), reply),
                 Command::Remove(key, reply) => (self.remove_peer(key, now), reply),
@@ -271,11 +277,11 @@ impl Plane {
                 }
                 Command::Look(reply) => {
                     // Whoever asked may have gone.
-                    let _ = reply.try_send(self.snapshot(now));
+                    let _ = reply.send(self.snapshot(now));
                     continue;
                 }
             };
-            let _ = reply.try_send(result);
+            let _ = reply.send(result);
         }
     }
 

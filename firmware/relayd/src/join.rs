@@ -106,7 +106,7 @@ async fn join(args: Args) -> Result<()> {
     }
     ticket.check(None, hour.now()).map_err(JoinError::Ticket)?;
     let kept = enrol(&args, &ticket, &keys, &mut desk, &dir).await?;
-    kept::write_floor(&dir, hour.floor())?;
+    kept::write_floor(&dir, hour.floor()).await?;
     println!("Joined as {}.", kept.chain.certificate.claims().name);
     crate::standing::show(&args.data_dir)
 }
@@ -151,8 +151,8 @@ async fn enrol(args: &Args, ticket: &Ticket, keys: &Keys, desk: &mut Desk, dir: 
         revocations,
         heartbeat_s,
     };
-    kept::write_map(dir, &enrolled.map)?;
+    kept::write_map(dir, &enrolled.map).await?;
     // Last: with it the box is a member.
-    kept.write(dir)?;
+    kept.write(dir).await?;
     Ok(kept)
 }

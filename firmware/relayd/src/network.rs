@@ -7,8 +7,11 @@
 //! Refuses to let anything here stop the box's own streams: without the right to make an interface it says so, and the
 //! box goes on without friends. And a fault here never stops packets: they are the other thread's.
 
+mod device;
+mod judge;
 mod places;
 mod reconcile;
+mod report;
 mod roster;
 mod router;
 pub(crate) mod standing;
@@ -21,24 +24,24 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use dataplane::{
-    Filter, Handle, HandleError, MeshConfig, MeshPeer, Network, PeerConfig, PeerStats, Plane, PlaneConfig,
-    Prefix, PublicKey, Surroundings, Told as PlaneTold, Tun,
+    Handle, HandleError, MeshPeer, PeerConfig, Prefix, PublicKey, Surroundings, Told as PlaneTold,
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use trust::map::PEERS_MAX;
-use trust::{Authority, BoxKey, Endpoint, List, MeshPrefix, Roster, Ula, WireGuardKey};
-use wire::heartbeat::{PathKind, PeerPath};
+use trust::{BoxKey, Endpoint, List, Ula, WireGuardKey};
 
 use crate::control::ask::Desk;
 use crate::control::hour::Hour;
 use crate::control::kept::Kept;
-use crate::control::keys::{Keys, random};
+use crate::control::keys::Keys;
 use crate::control::relay::Relay;
 use crate::control::talk::{Heard, Told};
 use crate::inside::{Neighbour, Neighbourhood};
+use judge::Judge;
 use reconcile::{Change, Peers, changes, wanted};
-use standing::{PeerStanding, Standing};
+use report::{path, shown};
+use standing::Standing;
 
 /// As wg-quick's default, and in every path's reach (RFC 8200, 5).
 const MTU: u16 = mesh::INNER_MTU;
@@ -92,8 +95,8 @@ async fn attend(plan: Plan) -> Result<()> {
     )?;
     let (relay, relayed) = Relay::new(desk, outer)?;
     let (told, places) = watch::channel(None);
-    let config = config(&plan, keys, inner, told)?;
-    let handle = bring_up(&plan, config).await?;
+    let config = device::config(&plan, keys, inner, told)?;
+    let handle = device::bring_up(&plan, config).await?;
     let (standing, shown) = watch::channel(Standing::default());
     let (mapped, router) = watch::channel(None);
     let mut tasks = tokio::task::JoinSet::new();
@@ -105,9 +108,9 @@ async fn attend(plan: Plan) -> Result<()> {
             tracing::warn!(error = format!("{error:#}"), "relayd status can't ask this box");
         }
     });
-    let roster = roster::read(&plan.dir, &plan.kept.root, &plan.kept.revocations())?;
+    let judge = Judge::open(&plan)?;
     let viewers = viewers::Door::open(&plan)?;
-    let net = Net { plan, handle, viewers, roster, peers: Peers::new(), standing, relayed, places, router };
+    let net = Net { plan, handle, viewers, judge, peers: Peers::new(), standing, relayed, places, router };
     net.run().await
 }
 
@@ -123,67 +126,12 @@ async fn wait_for_the_time() {
     tracing::info!("the clock is set");
 }
 
-fn config(
-    plan: &Plan,
-    keys: Keys,
-    tls: UnixDatagram,
-    told: watch::Sender<Option<PlaneTold>>,
-) -> Result<PlaneConfig> {
-    let inside = MeshPrefix::of(&plan.kept.mesh());
-    let agent = mesh::Config { seed: random()?, inside, loopback: false };
-    let address = plan.kept.membership.claims().address;
-    let mesh =
-        Some(MeshConfig { agent, address, tls, filter: Filter::new([mesh::RELAY_PORT], [plan.http]), told });
-    let listen_port = Some(plan.port);
-    Ok(PlaneConfig { private_key: keys.secret, listen_port, mtu: MTU, peers: Vec::new(), mesh })
-}
-
-/// The interface with its addresses, and its thread, which takes them down at its end.
-async fn bring_up(plan: &Plan, config: PlaneConfig) -> Result<Handle> {
-    let interface = plan.interface.clone();
-    let address = plan.kept.membership.claims().address;
-    let inside = MeshPrefix::of(&plan.kept.mesh());
-    let (ready, readied) = oneshot::channel();
-    let work = move || {
-        let started = Tun::open(&interface).map_err(anyhow::Error::from).and_then(|tun| {
-            let (plane, handle) = Plane::new(config, tun)?;
-            let network = dress(&interface, address, inside)?;
-            tracing::info!(interface, port = handle.port(), %address, "the mesh's network is up");
-            Ok((plane, handle, network))
-        });
-        let (plane, network) = match started {
-            Ok((plane, handle, network)) => {
-                let _ = ready.send(Ok(handle));
-                (plane, network)
-            }
-            Err(error) => return drop(ready.send(Err(error))),
-        };
-        if let Err(error) = plane.run() {
-            let error = anyhow::Error::from(error);
-            tracing::error!(error = format!("{error:#}"), "the data plane ended");
-        }
-        network.take_down();
-    };
-    std::thread::Builder::new().name("dataplane".to_owned()).spawn(work).context("a thread")?;
-    readied.await.context("the data plane's thread ended")?
-}
-
-/// Gives the interface its address and the mesh's route.
-fn dress(interface: &str, address: Ula, inside: MeshPrefix) -> Result<Network> {
-    let route = Prefix::new(IpAddr::V6(inside.network()), MeshPrefix::BITS)?;
-    let mut network = Network::open(interface)?;
-    let address = (IpAddr::V6(address.into()), 128);
-    let dressed = network.bring_up(MTU, &[address]).and_then(|()| network.add_routes([route]));
-    dressed.with_context(|| format!("interface {interface}"))?;
-    Ok(network)
-}
-
 /// The network as it runs.
 struct Net {
     plan: Plan,
     handle: Handle,
     viewers: viewers::Door,
-    roster: Roster,
+    judge: Judge,
     peers: Peers,
     standing: watch::Sender<Standing>,
     relayed: watch::Receiver<bool>,
@@ -206,31 +154,31 @@ impl Net {
         let mut judge = interval(JUDGE_EVERY);
         judge.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut servers = Vec::new();
-        self.plan.neighbourhood.send_replace(self.neighbourhood());
+        self.tell_neighbours();
         loop {
             tokio::select! {
                 changed = self.plan.heard.changed() => {
                     if changed.is_err() {
                         anyhow::bail!("this box was taken out of the mesh");
                     }
-                    self.reconcile();
+                    self.reconcile().await?;
                     self.find_servers(&mut servers).await;
                 }
                 _ = judge.tick() => {
-                    self.reconcile();
+                    self.reconcile().await?;
                     self.find_servers(&mut servers).await;
                 }
-                _ = look.tick() => self.look()?,
+                _ = look.tick() => self.look().await?,
                 changed = self.relayed.changed() => {
                     if changed.is_ok() {
                         let connected = *self.relayed.borrow_and_update();
-                        self.said(self.handle.tell(Surroundings::Tls(connected)));
+                        self.said(self.handle.tell(Surroundings::Tls(connected)).await);
                     }
                 }
                 changed = self.router.changed() => {
                     if changed.is_ok() {
                         let mapped = *self.router.borrow_and_update();
-                        self.said(self.handle.tell(Surroundings::Router(mapped)));
+                        self.said(self.handle.tell(Surroundings::Router(mapped)).await);
                     }
                 }
                 changed = self.places.changed() => {
@@ -245,62 +193,50 @@ impl Net {
     }
 
     /// Judges the map's boxes, and tells the data plane what changed.
-    fn reconcile(&mut self) {
+    async fn reconcile(&mut self) -> Result<()> {
         let heard = self.plan.heard.borrow_and_update().clone();
-        self.viewers.reconcile(&self.plan, &heard, &self.handle);
-        let Some(map) = &heard.map else { return };
+        self.viewers.reconcile(&self.plan, &heard, &self.handle).await;
         let now = self.plan.hour.now();
-        self.roster.forget_revoked(&heard.revocations);
-        let authority = Authority {
-            root: &self.plan.kept.root,
-            coordinator: &heard.coordinator,
-            revocations: &heard.revocations,
-        };
-        let verdicts = map.peers(&authority, now, &mut self.roster);
-        for (key, error) in &verdicts.refused {
-            tracing::debug!(box.key = %key.fingerprint(), %error, "a box of the map is no peer");
-        }
-        let wanted = wanted(&verdicts.accepted, now);
-        let changes = changes(&self.peers, &wanted);
-        if changes.is_empty() {
-            return;
-        }
-        // Before anybody is answered: a box that came in first keeps its place over a power cut.
-        if let Err(error) = roster::write(&self.plan.dir, &self.roster) {
-            tracing::error!(error = format!("{error:#}"), "the roster is not kept");
-        }
-        for change in changes {
-            self.change(&change, &wanted);
+        let Some(accepted) = self.judge.judge(heard, now).await? else { return Ok(()) };
+        let wanted = wanted(&accepted, now);
+        for change in changes(&self.peers, &wanted) {
+            self.change(&change, &wanted).await;
         }
         self.peers = wanted;
-        self.plan.neighbourhood.send_replace(self.neighbourhood());
+        self.tell_neighbours();
+        Ok(())
     }
 
     /// Everybody at the relay's port, under the address by which the data plane knows them.
-    fn neighbourhood(&self) -> Neighbourhood {
+    fn tell_neighbours(&self) {
         let at = |address: Ula| SocketAddr::new(IpAddr::V6(address.into()), mesh::RELAY_PORT);
         let neighbour =
             |peer: &reconcile::Wanted| Neighbour { name: peer.name.clone(), places: vec![at(peer.address)] };
-        Neighbourhood {
+        let new = Neighbourhood {
             own: vec![at(self.plan.kept.membership.claims().address)],
             boxes: self.peers.iter().map(|(key, peer)| (*key, neighbour(peer))).collect(),
-        }
+        };
+        self.plan.neighbourhood.send_if_modified(|old| {
+            let changed = *old != new;
+            *old = new;
+            changed
+        });
     }
 
-    fn change(&self, change: &Change, wanted: &Peers) {
+    async fn change(&self, change: &Change, wanted: &Peers) {
         let result = match change {
-            Change::Remove { call } => self.handle.remove_peer(public(call)),
-            Change::Rekey { old, new } => self.handle.replace_key(public(old), public(new)),
+            Change::Remove { call } => self.handle.remove_peer(public(call)).await,
+            Change::Rekey { old, new } => self.handle.replace_key(public(old), public(new)).await,
             Change::Add(key) => match self.config(key, wanted) {
-                Some(config) => self.handle.add_peer(config),
+                Some(config) => self.handle.add_peer(config).await,
                 None => return,
             },
             Change::Update(key) => match self.config(key, wanted) {
-                Some(config) => self.handle.update_peer(config),
+                Some(config) => self.handle.update_peer(config).await,
                 None => return,
             },
             Change::Renew(key) => match self.config(key, wanted) {
-                Some(config) => self.renew(config),
+                Some(config) => self.renew(config).await,
                 None => return,
             },
         };
@@ -309,15 +245,15 @@ impl Net {
     }
 
     /// Drops the session of a box that started again, unless it made one since: then its clock is well.
-    fn renew(&self, config: PeerConfig) -> Result<(), HandleError> {
-        let peers = self.handle.look()?.peers;
+    async fn renew(&self, config: PeerConfig) -> Result<(), HandleError> {
+        let peers = self.handle.look().await?.peers;
         let stats = peers.iter().find(|stats| stats.public_key == config.public_key);
         match stats.and_then(|stats| stats.handshake_age) {
             Some(age) if age >= YOUNG => {
-                self.handle.remove_peer(config.public_key)?;
-                self.handle.add_peer(config)
+                self.handle.remove_peer(config.public_key).await?;
+                self.handle.add_peer(config).await
             }
-            Some(_) | None => self.handle.update_peer(config),
+            Some(_) | None => self.handle.update_peer(config).await,
         }
     }
 
@@ -351,15 +287,16 @@ impl Net {
         let found = found.await.unwrap_or_default();
         // A name that can't be looked up just now leaves what was known.
         if !found.is_empty() && found != *known {
-            self.said(self.handle.tell(Surroundings::Servers(found.clone())));
+            self.said(self.handle.tell(Surroundings::Servers(found.clone())).await);
             *known = found;
         }
     }
 
     /// Looks at addresses and peers, and tells of them.
-    fn look(&self) -> Result<()> {
-        self.said(self.handle.tell(Surroundings::Locals(places::addresses(&self.plan.interface))));
-        let snapshot = self.handle.look().context("the data plane")?;
+    async fn look(&self) -> Result<()> {
+        let locals = places::addresses(&self.plan.interface);
+        self.said(self.handle.tell(Surroundings::Locals(locals)).await);
+        let snapshot = self.handle.look().await.context("the data plane")?;
         let peers: Vec<_> = self
             .peers
             .iter()
@@ -399,57 +336,4 @@ impl Net {
 
 fn public(key: &WireGuardKey) -> PublicKey {
     PublicKey(*key.as_bytes())
-}
-
-fn kind(stats: &PeerStats) -> PathKind {
-    stats.mesh.as_ref().and_then(|mesh| mesh.path).map_or(PathKind::None, |path| path.kind())
-}
-
-fn millis(duration: Duration) -> u32 {
-    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
-}
-
-fn seconds(duration: Duration) -> u32 {
-    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
-}
-
-fn path(key: &BoxKey, stats: &PeerStats) -> PeerPath {
-    PeerPath {
-        peer: *key,
-        kind: kind(stats),
-        endpoint: stats.endpoint.and_then(|at| Endpoint::new(at).ok()),
-        round_trip_ms: stats.mesh.as_ref().and_then(|mesh| mesh.round_trip).map(millis),
-        handshake_age_s: stats.handshake_age.map(seconds),
-        sent_bytes: stats.sent_bytes,
-        received_bytes: stats.received_bytes,
-    }
-}
-
-fn shown(
-    peer: &reconcile::Wanted,
-    stats: &PeerStats,
-    names: impl Fn(mesh::PeerId) -> Option<String>,
-) -> PeerStanding {
-    let path = stats.mesh.as_ref().and_then(|mesh| mesh.path);
-    let words = match path {
-        None => "none".to_owned(),
-        Some(mesh::Path::Direct { to, .. }) => format!("direct to {to}"),
-        Some(mesh::Path::Box(id)) => {
-            format!("through {}", names(id).unwrap_or_else(|| "another box".to_owned()))
-        }
-        Some(mesh::Path::Tls) => "through the coordinator".to_owned(),
-    };
-    PeerStanding {
-        name: peer.name.clone(),
-        address: peer.address,
-        kind: kind(stats),
-        path: words,
-        endpoint: stats.endpoint,
-        router: stats.mesh.as_ref().map(|mesh| mesh.nat).unwrap_or_default(),
-        why_not: stats.mesh.as_ref().and_then(|mesh| mesh.why_not).map(|why| why.to_string()),
-        round_trip_ms: stats.mesh.as_ref().and_then(|mesh| mesh.round_trip).map(millis),
-        handshake_age_s: stats.handshake_age.map(seconds),
-        sent_bytes: stats.sent_bytes,
-        received_bytes: stats.received_bytes,
-    }
 }

@@ -134,7 +134,7 @@ async fn serve(settings: Settings, given: Vec<(String, String)>) -> Result<()> {
     let roster = Arc::new(Roster::new(keys, Arc::clone(&store), packager, settings.cutter));
     let member = match settings.standalone {
         true => None,
-        false => member(&settings, &roster)?,
+        false => member(&settings, &roster).await?,
     };
     let doors = Doors::open(&settings, &intake).await?;
     let office = Office {
@@ -171,9 +171,10 @@ fn ensure_place(settings: &Settings) -> Result<()> {
 }
 
 /// The talk with the coordinator and the network, of a box that belongs to a mesh.
-fn member(settings: &Settings, roster: &Arc<Roster>) -> Result<Option<(Steward, network::Plan)>> {
+async fn member(settings: &Settings, roster: &Arc<Roster>) -> Result<Option<(Steward, network::Plan)>> {
     let (told, tells) = watch::channel(Told::default());
-    let Some((steward, heard)) = Steward::open(&settings.data_dir, streams(settings, roster)?, tells)? else {
+    let Some((steward, heard)) = Steward::open(&settings.data_dir, streams(settings, roster)?, tells).await?
+    else {
         return Ok(None);
     };
     let plan = network::Plan {

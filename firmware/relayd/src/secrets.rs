@@ -189,6 +189,13 @@ pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     write().with_context(|| format!("writing {}", path.display()))
 }
 
+/// [`replace`] for tasks: another thread waits for the disk.
+pub(crate) async fn keep(path: PathBuf, content: Vec<u8>, mode: u32) -> Result<()> {
+    tokio::task::spawn_blocking(move || replace(&path, &content, mode))
+        .await
+        .context("waiting for the disk")?
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;

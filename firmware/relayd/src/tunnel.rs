@@ -102,7 +102,7 @@ fn attend(plane: Plane, handle: &Handle, named: Vec<Named>) -> Result<()> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime")?;
     let watched = runtime.block_on(watch(handle, named, &mut end));
-    if let Ok(snapshot) = handle.look() {
+    if let Ok(snapshot) = runtime.block_on(handle.look()) {
         print!("{}", report::summary(&snapshot));
     }
     handle.stop();
@@ -127,22 +127,22 @@ async fn watch(handle: &Handle, named: Vec<Named>, end: &mut oneshot::Receiver<(
             _ = interrupt.recv() => return Ok(()),
             _ = &mut *end => return Ok(()),
             _ = report.tick() => {
-                if let Ok(snapshot) = handle.look() {
+                if let Ok(snapshot) = handle.look().await {
                     info!("{}", report::line(&snapshot, started.elapsed()));
                 }
             }
             _ = lookup.tick(), if !named.is_empty() => {
                 // Lookups may take long; signals don't wait for them.
                 let (handle, named) = (handle.clone(), named.clone());
-                tokio::task::spawn_blocking(move || look_up_again(&handle, &named));
+                tokio::spawn(look_up_again(handle, named));
             }
         }
     }
 }
 
 /// A peer that is not heard of may have another address by now.
-fn look_up_again(handle: &Handle, named: &[Named]) {
-    let Ok(snapshot) = handle.look() else { return };
+async fn look_up_again(handle: Handle, named: Vec<Named>) {
+    let Ok(snapshot) = handle.look().await else { return };
     for Named { peer, host, port } in named {
         let is_deaf = |key: PublicKey| {
             let found = snapshot.peers.iter().find(|stats| stats.public_key == key);
@@ -151,10 +151,14 @@ fn look_up_again(handle: &Handle, named: &[Named]) {
         if !is_deaf(peer.public_key) {
             continue;
         }
-        match look_up(host, *port) {
+        let looked_up = tokio::task::spawn_blocking({
+            let host = host.clone();
+            move || look_up(&host, port)
+        });
+        match looked_up.await.context("looking up").flatten() {
             Ok(address) => {
-                let peer = PeerConfig { endpoint: Some(address), ..peer.clone() };
-                if let Err(error) = handle.update_peer(peer) {
+                let peer = PeerConfig { endpoint: Some(address), ..peer };
+                if let Err(error) = handle.update_peer(peer).await {
                     warn!(%error, host, "the peer's new place was not taken");
                 }
             }

@@ -72,7 +72,7 @@ pub enum Seen {
     First,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Used {
     invite: Signed<Invite>,
     /// In the order in which they came.
@@ -80,7 +80,7 @@ struct Used {
 }
 
 /// The boxes that this peer took, at most [`Self::INVITES_MAX`] invites and each with as many boxes as it is for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Roster {
     by_invite: BTreeMap<InviteId, Used>,
     by_box: BTreeMap<BoxKey, InviteId>,

@@ -1,11 +1,14 @@
-//! How others talk to the thread: commands in a bounded queue, and answers.
+//! How others talk to the thread: commands in a bounded queue, and answers to wait for without holding a thread up.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 
 use mio::Waker;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::Traffic;
 use crate::exchange::{Drops, PeerConfig, PeerError, PeerStats};
@@ -14,17 +17,19 @@ use crate::key::{PrivateKey, PublicKey};
 /// How long an answer may take; the thread never waits for anything itself.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Where the answer to a change goes.
+type Reply = oneshot::Sender<Result<(), PeerError>>;
+
 /// What can be asked of the thread.
 #[derive(Debug)]
 pub enum Command {
-    Add(Box<PeerConfig>, SyncSender<Result<(), PeerError>>),
-    Update(Box<PeerConfig>, SyncSender<Result<(), PeerError>>),
-    Remove(PublicKey, SyncSender<Result<(), PeerError>>),
-    SetKey(PrivateKey, SyncSender<Result<(), PeerError>>),
-    ReplaceKey { old: PublicKey, new: PublicKey, reply: SyncSender<Result<(), PeerError>> },
-    Surroundings(Surroundings, SyncSender<Result<(), PeerError>>),
-    Look(SyncSender<Snapshot>),
-    Stop,
+    Add(Box<PeerConfig>, Reply),
+    Update(Box<PeerConfig>, Reply),
+    Remove(PublicKey, Reply),
+    SetKey(PrivateKey, Reply),
+    ReplaceKey { old: PublicKey, new: PublicKey, reply: Reply },
+    Surroundings(Surroundings, Reply),
+    Look(oneshot::Sender<Snapshot>),
 }
 
 /// What a box of the mesh hears of the network around it.
@@ -59,17 +64,25 @@ pub enum HandleError {
     Refused(#[from] PeerError),
 }
 
-/// The way to the thread. When the last one is dropped, the thread goes on; [`Handle::stop`] ends it.
+/// The way to the thread; its answers need a runtime with a clock. When the last one is dropped, the thread goes on;
+/// [`Handle::stop`] ends it.
 #[derive(Clone, Debug)]
 pub struct Handle {
     commands: SyncSender<Command>,
     waker: Arc<Waker>,
+    /// The thread's, too.
+    stop: Arc<AtomicBool>,
     port: u16,
 }
 
 impl Handle {
-    pub(super) fn new(commands: SyncSender<Command>, waker: Arc<Waker>, port: u16) -> Handle {
-        Handle { commands, waker, port }
+    pub(super) fn new(
+        commands: SyncSender<Command>,
+        waker: Arc<Waker>,
+        stop: Arc<AtomicBool>,
+        port: u16,
+    ) -> Handle {
+        Handle { commands, waker, stop, port }
     }
 
     /// The UDP port of both sockets.
@@ -79,80 +92,78 @@ impl Handle {
 
     /// # Errors
     /// As all of these: when the thread has stopped, its queue is full, or it refuses.
-    pub fn add_peer(&self, peer: PeerConfig) -> Result<(), HandleError> {
-        self.change(|reply| Command::Add(Box::new(peer), reply))
+    pub async fn add_peer(&self, peer: PeerConfig) -> Result<(), HandleError> {
+        self.change(|reply| Command::Add(Box::new(peer), reply)).await
     }
 
     /// Changes prefixes, keepalive and endpoint of a peer.
     ///
     /// # Errors
     /// See [`Handle::add_peer`].
-    pub fn update_peer(&self, peer: PeerConfig) -> Result<(), HandleError> {
-        self.change(|reply| Command::Update(Box::new(peer), reply))
+    pub async fn update_peer(&self, peer: PeerConfig) -> Result<(), HandleError> {
+        self.change(|reply| Command::Update(Box::new(peer), reply)).await
     }
 
     /// # Errors
     /// See [`Handle::add_peer`].
-    pub fn remove_peer(&self, key: PublicKey) -> Result<(), HandleError> {
-        self.change(|reply| Command::Remove(key, reply))
+    pub async fn remove_peer(&self, key: PublicKey) -> Result<(), HandleError> {
+        self.change(|reply| Command::Remove(key, reply)).await
     }
 
     /// Changes our own key, with overlap.
     ///
     /// # Errors
     /// See [`Handle::add_peer`].
-    pub fn set_key(&self, key: PrivateKey) -> Result<(), HandleError> {
-        self.change(|reply| Command::SetKey(key, reply))
+    pub async fn set_key(&self, key: PrivateKey) -> Result<(), HandleError> {
+        self.change(|reply| Command::SetKey(key, reply)).await
     }
 
     /// A peer has a new key; the old one goes on until the new one works.
     ///
     /// # Errors
     /// See [`Handle::add_peer`].
-    pub fn replace_key(&self, old: PublicKey, new: PublicKey) -> Result<(), HandleError> {
-        self.change(|reply| Command::ReplaceKey { old, new, reply })
+    pub async fn replace_key(&self, old: PublicKey, new: PublicKey) -> Result<(), HandleError> {
+        self.change(|reply| Command::ReplaceKey { old, new, reply }).await
     }
 
     /// Tells the mesh's agent, if there is one.
     ///
     /// # Errors
     /// See [`Handle::add_peer`].
-    pub fn tell(&self, surroundings: Surroundings) -> Result<(), HandleError> {
-        self.change(|reply| Command::Surroundings(surroundings, reply))
+    pub async fn tell(&self, surroundings: Surroundings) -> Result<(), HandleError> {
+        self.change(|reply| Command::Surroundings(surroundings, reply)).await
     }
 
     /// How peers are just now.
     ///
     /// # Errors
     /// See [`Handle::add_peer`].
-    pub fn look(&self) -> Result<Snapshot, HandleError> {
-        self.ask(Command::Look)
+    pub async fn look(&self) -> Result<Snapshot, HandleError> {
+        self.ask(Command::Look).await
     }
 
-    /// Ends the thread, if it still runs.
+    /// Ends the thread soon, if it still runs.
     pub fn stop(&self) {
-        // A full queue is emptied soon; whoever stops can wait for that.
-        let _ = self.commands.send(Command::Stop);
+        self.stop.store(true, Ordering::Release);
+        // What can't be woken has ended.
         let _ = self.waker.wake();
     }
 
-    fn change(
-        &self,
-        command: impl FnOnce(SyncSender<Result<(), PeerError>>) -> Command,
-    ) -> Result<(), HandleError> {
-        Ok(self.ask(command)??)
+    async fn change(&self, command: impl FnOnce(Reply) -> Command) -> Result<(), HandleError> {
+        Ok(self.ask(command).await??)
     }
 
-    fn ask<T>(&self, command: impl FnOnce(SyncSender<T>) -> Command) -> Result<T, HandleError> {
-        let (reply, answer) = sync_channel(1);
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, HandleError> {
+        let (reply, answer) = oneshot::channel();
         self.commands.try_send(command(reply)).map_err(|error| match error {
             TrySendError::Full(_) => HandleError::Busy,
             TrySendError::Disconnected(_) => HandleError::Stopped,
         })?;
         self.waker.wake().map_err(|_| HandleError::Stopped)?;
-        answer.recv_timeout(PATIENCE).map_err(|error| match error {
-            RecvTimeoutError::Timeout => HandleError::Busy,
-            RecvTimeoutError::Disconnected => HandleError::Stopped,
-        })
+        match timeout(PATIENCE, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(HandleError::Stopped),
+            Err(_) => Err(HandleError::Busy),
+        }
     }
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use dataplane::Surroundings;
 use mesh::Path;
 
-use member::{Member, SOON};
+use member::{Member, SOON, wait};
 
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let end = Instant::now() + SOON;
@@ -35,7 +35,7 @@ fn two_reach_each_other_straight() {
     let told = a.told.borrow().clone().expect("it was told");
     let endpoints: Vec<_> = told.endpoints.iter().map(mesh::Endpoint::address).collect();
     assert_eq!(endpoints, [a.at("127.0.0.1")]);
-    a.handle.remove_peer(b.key.public()).expect("a peer");
+    wait(a.handle.remove_peer(b.key.public())).expect("a peer");
     assert_eq!(a.path(&b), None);
 }
 
@@ -63,12 +63,12 @@ fn a_third_one_carries() {
     assert!(matches!(a.path(&b), Some(Path::Box(_))), "{:?}", a.path(&b));
     assert!(matches!(b.path(&a), Some(Path::Box(_))), "{:?}", b.path(&a));
     assert_eq!(
-        relay.handle.look().expect("it runs").traffic.packets_in,
+        wait(relay.handle.look()).expect("it runs").traffic.packets_in,
         0,
         "none of it was for the relay's host"
     );
     // Without the relay there is no way.
-    a.handle.remove_peer(relay.key.public()).expect("a peer");
+    wait(a.handle.remove_peer(relay.key.public())).expect("a peer");
     until("the path is left", || a.path(&b).is_none());
 }
 
@@ -96,7 +96,7 @@ fn the_coordinators_line_carries() {
     };
     let carriers = [carry(&a, &b), carry(&b, &a)];
     for member in [&a, &b] {
-        member.handle.tell(Surroundings::Tls(true)).expect("it runs");
+        wait(member.handle.tell(Surroundings::Tls(true))).expect("it runs");
     }
     a.reaches(&b, &[1; 1232]);
     b.reaches(&a, &[2; 1000]);
@@ -105,7 +105,7 @@ fn the_coordinators_line_carries() {
     for carrier in carriers {
         assert!(carrier.join().expect("the carrier") > 2);
     }
-    a.handle.tell(Surroundings::Tls(false)).expect("it runs");
+    wait(a.handle.tell(Surroundings::Tls(false))).expect("it runs");
     until("the path is left", || a.path(&b).is_none());
 }
 
@@ -119,5 +119,5 @@ fn what_the_filter_does_not_name_is_dropped_at_the_receiver() {
     datagram[6] = 17;
     a.host.send(&datagram).expect("the device takes it");
     a.reaches(&b, b"what was sent later");
-    assert_eq!(b.handle.look().expect("it runs").traffic.filtered, 1);
+    assert_eq!(wait(b.handle.look()).expect("it runs").traffic.filtered, 1);
 }

@@ -16,6 +16,12 @@ use tokio::sync::watch;
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 const GLANCE: Duration = Duration::from_millis(100);
 
+/// Waits for an answer of the thread.
+pub(crate) fn wait<T>(answer: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(answer)
+}
+
 pub(crate) struct Member {
     pub(crate) handle: Handle,
     pub(crate) key: PrivateKey,
@@ -50,7 +56,7 @@ impl Member {
         let (plane, handle) = Plane::new(config, Tun::of_socket(device).expect("a device")).expect("a plane");
         let locals: Vec<IpAddr> = locals.iter().map(|local| local.parse().expect("an address")).collect();
         let thread = Some(std::thread::spawn(move || plane.run()));
-        handle.tell(Surroundings::Locals(locals)).expect("it runs");
+        wait(handle.tell(Surroundings::Locals(locals))).expect("it runs");
         Member { handle, key, address, host, line, told, thread }
     }
 
@@ -64,7 +70,7 @@ impl Member {
             keepalive: None,
             mesh: Some(MeshPeer { address: other.address, hints }),
         };
-        self.handle.add_peer(peer).expect("a peer");
+        wait(self.handle.add_peer(peer)).expect("a peer");
     }
 
     pub(crate) fn at(&self, ip: &str) -> SocketAddr {
@@ -73,7 +79,7 @@ impl Member {
 
     pub(crate) fn path(&self, other: &Member) -> Option<Path> {
         let key = other.key.public();
-        let peers = self.handle.look().expect("it runs").peers;
+        let peers = wait(self.handle.look()).expect("it runs").peers;
         peers.into_iter().find(|peer| peer.public_key == key)?.mesh?.path
     }
 
@@ -105,8 +111,8 @@ impl Member {
                 "{} does not reach {}: {:#?} {:#?}",
                 self.address,
                 to.address,
-                self.handle.look(),
-                to.handle.look()
+                wait(self.handle.look()),
+                wait(to.handle.look())
             );
         }
     }

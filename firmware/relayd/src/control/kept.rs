@@ -22,7 +22,7 @@ use trust::{
     Revocations, RootKey, Signed, UnixSeconds,
 };
 
-use crate::secrets::replace;
+use crate::secrets::keep;
 
 const MESH: &str = "mesh.json";
 const MAP: &str = "map.json";
@@ -60,9 +60,9 @@ impl Kept {
         json(&dir.join(MESH))
     }
 
-    pub(crate) fn write(&self, dir: &Path) -> Result<()> {
+    pub(crate) async fn write(&self, dir: &Path) -> Result<()> {
         let text = serde_json::to_vec_pretty(self).context("writing down the mesh")?;
-        replace(&dir.join(MESH), &text, 0o600)
+        keep(dir.join(MESH), text, 0o600).await
     }
 
     pub(crate) fn mesh(&self) -> MeshId {
@@ -111,11 +111,11 @@ pub(crate) fn read_map(dir: &Path, key: &BoxKey, coordinator: &Coordinator) -> R
     map.map(Some).context("the map that was kept does not hold")
 }
 
-pub(crate) fn write_map(dir: &Path, map: &PeerMap) -> Result<()> {
+pub(crate) async fn write_map(dir: &Path, map: &PeerMap) -> Result<()> {
     let (whole, deltas) = map.saved();
     let kept = KeptMap { whole: whole.clone(), deltas: deltas.to_vec() };
     let text = serde_json::to_vec(&kept).context("writing down the map")?;
-    replace(&dir.join(MAP), &text, 0o600)
+    keep(dir.join(MAP), text, 0o600).await
 }
 
 /// A time that is certainly past; none before the first was saved.
@@ -124,8 +124,8 @@ pub(crate) fn read_floor(dir: &Path) -> Option<UnixSeconds> {
     text.trim().parse().ok().map(UnixSeconds::new)
 }
 
-pub(crate) fn write_floor(dir: &Path, floor: UnixSeconds) -> Result<()> {
-    replace(&dir.join(CLOCK), format!("{}\n", floor.get()).as_bytes(), 0o600)
+pub(crate) async fn write_floor(dir: &Path, floor: UnixSeconds) -> Result<()> {
+    keep(dir.join(CLOCK), format!("{}\n", floor.get()).into_bytes(), 0o600).await
 }
 
 pub(super) fn json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {

@@ -76,7 +76,7 @@ pub(crate) struct Steward {
 
 impl Steward {
     /// For a box that belongs to a mesh; none otherwise. Counts this start.
-    pub(crate) fn open(
+    pub(crate) async fn open(
         data_dir: &std::path::Path,
         streams: Streams,
         told: watch::Receiver<Told>,
@@ -90,7 +90,7 @@ impl Steward {
             dir.display()
         );
         kept.count_boot(&keys.identity)?;
-        kept.write(&dir)?;
+        kept.write(&dir).await?;
         let coordinator = kept.coordinator()?;
         let map = kept::read_map(&dir, kept.key(), &coordinator).unwrap_or_else(|error| {
             tracing::warn!(error = format!("{error:#}"), "another map is asked for");
@@ -158,7 +158,7 @@ impl Steward {
                 pause = ANEW_AFTER;
             }
             tokio::select! {
-                Some(frame) = frames.recv() => self.handle_frame(frame),
+                Some(frame) = frames.recv() => self.handle_frame(frame).await,
                 () = tokio::time::sleep(self.next) => self.beat().await,
                 () = moved(&mut self.told, &self.sent) => self.beat().await,
             }
@@ -200,7 +200,7 @@ impl Steward {
             }
         }
         if self.floor_saved.is_none_or(|saved| saved.elapsed() >= FLOOR_EVERY) {
-            let saved = kept::write_floor(&self.dir, self.desk.hour().floor());
+            let saved = kept::write_floor(&self.dir, self.desk.hour().floor()).await;
             self.said(saved.context("saving the time"));
             self.floor_saved = Some(Instant::now());
         }
@@ -248,7 +248,7 @@ impl Steward {
         }
         if answer.revocations != self.revocations.digest() {
             let theirs: RevocationSet = self.desk.get(path::REVOCATIONS).await?;
-            self.merge(theirs.entries.iter());
+            self.merge(theirs.entries.iter()).await;
             let ours: Vec<_> = self.revocations.entries().into_iter().cloned().collect();
             if self.revocations.digest() != answer.revocations {
                 let entries = List::try_from(ours).unwrap_or_default();
@@ -262,7 +262,7 @@ impl Steward {
         let Kept { chain, membership, wireguard, .. } = self.kept.clone();
         let question = RenewRequest { chain, membership, wireguard };
         let RenewResponse { certificate, membership } = self.desk.post(path::RENEW, &question).await?;
-        self.certified(certificate);
+        self.certified(certificate).await;
         let before = self.kept.membership.claims();
         let holds = self.coordinator.open(&membership).is_ok_and(|new| {
             new.key == before.key && new.invite == before.invite && new.issued >= before.issued
@@ -270,14 +270,14 @@ impl Steward {
         if holds {
             tracing::info!(expires = %membership.claims().expires(), "the membership is renewed");
             self.kept.membership = membership;
-            self.save();
+            self.save().await;
         } else {
             tracing::error!("the coordinator's answer does not make this box a member");
         }
         Ok(())
     }
 
-    fn handle_frame(&mut self, frame: Frame) {
+    async fn handle_frame(&mut self, frame: Frame) {
         match frame {
             Frame::Map { map } => {
                 let taken = match &mut self.map {
@@ -286,29 +286,29 @@ impl Steward {
                         PeerMap::open(map, self.kept.key(), &self.coordinator).map(|map| self.map = Some(map))
                     }
                 };
-                self.took(taken);
+                self.took(taken).await;
             }
             Frame::Delta { delta } => {
                 let taken = match &mut self.map {
                     Some(known) => known.handle_delta(delta, &self.coordinator),
                     None => Err(MapError::NotThere),
                 };
-                self.took(taken);
+                self.took(taken).await;
             }
-            Frame::Revocations { entries } => self.merge(entries.iter()),
-            Frame::Certificate { certificate } => self.certified(certificate),
+            Frame::Revocations { entries } => self.merge(entries.iter()).await,
+            Frame::Certificate { certificate } => self.certified(certificate).await,
             Frame::Viewers { entries } => self.heard.send_modify(|heard| heard.viewers = entries),
             Frame::Alive { .. } | Frame::Unknown => {}
         }
     }
 
-    fn took(&mut self, taken: Result<(), MapError>) {
+    async fn took(&mut self, taken: Result<(), MapError>) {
         match taken {
             Ok(()) => {
                 if let Some(map) = &self.map {
                     tracing::debug!(epoch = map.epoch().0, peers = map.entries().count(), "a map came");
-                    let saved = kept::write_map(&self.dir, map);
                     self.heard.send_modify(|heard| heard.map = self.map.clone());
+                    let saved = kept::write_map(&self.dir, map).await;
                     self.said(saved.context("the map is not kept"));
                 }
             }
@@ -319,7 +319,7 @@ impl Steward {
         }
     }
 
-    fn merge<'a>(&mut self, entries: impl IntoIterator<Item = &'a trust::Signed<trust::Revocation>>) {
+    async fn merge<'a>(&mut self, entries: impl IntoIterator<Item = &'a trust::Signed<trust::Revocation>>) {
         let merged = self.revocations.merge(&self.kept.root, entries);
         if merged.new == 0 {
             return;
@@ -328,13 +328,13 @@ impl Steward {
         let entries: Vec<_> = self.revocations.entries().into_iter().cloned().collect();
         self.kept.revocations = List::try_from(entries).unwrap_or_default();
         self.heard.send_modify(|heard| heard.revocations = self.revocations.clone());
-        self.save();
+        self.save().await;
         if self.kept.is_revoked() {
             self.line = Line::Out;
         }
     }
 
-    fn certified(&mut self, certificate: trust::Signed<trust::CoordinatorCertificate>) {
+    async fn certified(&mut self, certificate: trust::Signed<trust::CoordinatorCertificate>) {
         if certificate == self.kept.certificate {
             return;
         }
@@ -347,7 +347,7 @@ impl Steward {
                 self.kept.certificate = certificate;
                 // What another key signed is asked for anew.
                 self.map = None;
-                self.save();
+                self.save().await;
             }
             Err(error) => {
                 tracing::error!(%error, code = %Code::from(&error), "the coordinator is not believed");
@@ -355,8 +355,8 @@ impl Steward {
         }
     }
 
-    fn save(&self) {
-        self.said(self.kept.write(&self.dir).context("the membership is not kept"));
+    async fn save(&mut self) {
+        self.said(self.kept.write(&self.dir).await.context("the membership is not kept"));
     }
 
     fn said(&self, done: Result<()>) {

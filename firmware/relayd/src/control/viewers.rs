@@ -15,7 +15,7 @@ use trust::viewer::Gateway;
 use trust::{List, Signed, UnixSeconds, Viewer, Viewers};
 
 use super::kept;
-use crate::secrets::replace;
+use crate::secrets::keep;
 
 const VIEWERS: &str = "viewers.json";
 
@@ -35,25 +35,25 @@ impl Guests {
         Ok(Self { path, viewers })
     }
 
-    /// What the coordinator pushed. True when somebody came or went.
-    ///
-    /// # Errors
-    /// The disk's; who may come in is known all the same, until the box starts again.
+    /// What the coordinator pushed. True when somebody came or went, which is worth saving.
     pub(crate) fn handle_entries(
         &mut self,
         gateway: &Gateway<'_>,
         now: UnixSeconds,
         entries: &[Signed<Viewer>],
-    ) -> Result<bool> {
+    ) -> bool {
         let merged = self.viewers.merge(gateway, now, entries);
         if merged.refused > 0 {
             tracing::warn!(refused = merged.refused, "viewers that the root did not sign for this box");
         }
-        if merged.changed {
-            let text = serde_json::to_vec(&self.viewers.entries()).context("writing down the viewers")?;
-            replace(&self.path, &text, 0o600)?;
-        }
-        Ok(merged.changed)
+        merged.changed
+    }
+
+    /// # Errors
+    /// The disk's; who may come in is known all the same, until the box starts again.
+    pub(crate) async fn save(&self) -> Result<()> {
+        let text = serde_json::to_vec(&self.viewers.entries()).context("writing down the viewers")?;
+        keep(self.path.clone(), text, 0o600).await
     }
 
     /// Who may come in now, with the addresses that each may use.
@@ -95,8 +95,8 @@ mod tests {
         Signed::sign(viewer, &root()).unwrap()
     }
 
-    #[test]
-    fn viewers_are_kept_until_they_expire_or_are_revoked() {
+    #[tokio::test]
+    async fn viewers_are_kept_until_they_expire_or_are_revoked() {
         let dir = std::env::temp_dir().join(format!("relayd-viewers-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let (own, other) = (BoxSecret::from_seed(&[2; 32]).public(), BoxSecret::from_seed(&[3; 32]).public());
@@ -104,8 +104,9 @@ mod tests {
         let gateway = Gateway { root: &root_key, key: &own, revocations: &revocations };
         let mut guests = Guests::open(&dir, &gateway, NOW).unwrap();
         let words = [viewer(1, own, 1), viewer(2, own, 9), viewer(3, other, 9)];
-        assert!(guests.handle_entries(&gateway, NOW, &words).unwrap());
-        assert!(!guests.handle_entries(&gateway, NOW, &words).unwrap(), "nothing new");
+        assert!(guests.handle_entries(&gateway, NOW, &words));
+        assert!(!guests.handle_entries(&gateway, NOW, &words), "nothing new");
+        guests.save().await.unwrap();
         let keys = |guests: &Guests, gateway: &Gateway<'_>, now| -> Vec<u8> {
             let mut keys: Vec<u8> =
                 guests.accepted(gateway, now).iter().map(|viewer| viewer.key.as_bytes()[0]).collect();
@@ -116,14 +117,14 @@ mod tests {
         assert_eq!(keys(&guests, &gateway, NOW), [1, 2]);
         let mut again = Guests::open(&dir, &gateway, NOW).unwrap();
         assert_eq!(keys(&again, &gateway, NOW), [1, 2], "from the disk");
-        assert!(again.handle_entries(&gateway, tomorrow, &[]).unwrap());
+        assert!(again.handle_entries(&gateway, tomorrow, &[]));
         assert_eq!(keys(&again, &gateway, tomorrow), [2]);
         let target = Revoked::Invite(words[1].claims().id());
         let revocation = Revocation { mesh: MeshId::of(&root_key), serial: 1, target, issued: NOW };
         revocations.merge(&root_key, [&Signed::sign(revocation, &root()).unwrap()]);
         let gateway = Gateway { root: &root_key, key: &own, revocations: &revocations };
         assert_eq!(keys(&again, &gateway, NOW), [0; 0]);
-        assert!(again.handle_entries(&gateway, NOW, &[]).unwrap());
+        assert!(again.handle_entries(&gateway, NOW, &[]));
         std::fs::remove_dir_all(dir).unwrap();
     }
 }

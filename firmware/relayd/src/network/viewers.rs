@@ -29,11 +29,13 @@ impl Door {
     }
 
     /// Lets in whom the root let in, and lets go whose time is over.
-    pub(super) fn reconcile(&mut self, plan: &Plan, heard: &Heard, handle: &Handle) {
+    pub(super) async fn reconcile(&mut self, plan: &Plan, heard: &Heard, handle: &Handle) {
         let now = plan.hour.now();
         let gateway =
             Gateway { root: &plan.kept.root, key: plan.kept.key(), revocations: &heard.revocations };
-        if let Err(error) = self.guests.handle_entries(&gateway, now, &heard.viewers) {
+        if self.guests.handle_entries(&gateway, now, &heard.viewers)
+            && let Err(error) = self.guests.save().await
+        {
             tracing::error!(error = format!("{error:#}"), "the viewers are not kept");
         }
         let accepted = self.guests.accepted(&gateway, now);
@@ -44,13 +46,13 @@ impl Door {
         }
         for (key, had) in &self.let_in {
             if wanted.get(key) != Some(had) {
-                said(&had.name, handle.remove_peer(public(key)));
+                said(&had.name, handle.remove_peer(public(key)).await);
             }
         }
         for (key, viewer) in &wanted {
             if self.let_in.get(key) != Some(viewer) {
                 tracing::info!(viewer = %viewer.name, "a viewer may come in");
-                said(&viewer.name, handle.add_peer(config(viewer)));
+                said(&viewer.name, handle.add_peer(config(viewer)).await);
             }
         }
         dress(&plan.interface, &wanted);
