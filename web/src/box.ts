@@ -2,7 +2,7 @@
 // read it; otherwise that part stays away.
 
 import { ask, type Box, type ListedStream, type WatchList } from "./page/api";
-import { elsewhere, playerPath } from "./page/addresses";
+import { elsewhere, place } from "./page/addresses";
 import { h, main, renew, say } from "./page/dom";
 import { bytes, count, duration, picture } from "./page/format";
 
@@ -50,7 +50,7 @@ async function refreshList(): Promise<void> {
   empty.hidden = on.length > 0;
   sync(live, on, liveCard, refreshCard);
   renew(quiet, off.map((stream) => stream.name + stream.state).join("/"), () =>
-    off.map((stream) => h("li", {}, h("a", { href: playerPath(stream.name) }, stream.name), h("span", {}, stream.state === "waiting" ? "starting" : "not live"))),
+    off.map((stream) => h("li", {}, h("a", { href: place(stream.name).base }, stream.name), h("span", {}, stream.state === "waiting" ? "starting" : "not live"))),
   );
   quiet.hidden = off.length === 0;
 }
@@ -75,9 +75,9 @@ function liveCard(stream: ListedStream): HTMLElement {
       { class: "stream-head" },
       h("div", { class: "stream-name" }, h("h2", {}, stream.name), h("span", { class: "pill", "data-state": "live" }, "Live")),
       h("p", { class: "stream-facts" }),
-      h("a", { class: "button primary", href: playerPath(stream.name), "aria-label": `Watch ${stream.name}` }, "Watch"),
+      h("a", { class: "button primary", href: place(stream.name).base, "aria-label": `Watch ${stream.name}` }, "Watch"),
     ),
-    h("details", { class: "fold" }, h("summary", {}, "On a phone, a TV or in VLC"), elsewhere(stream.name)),
+    h("details", { class: "fold" }, h("summary", {}, "On a phone, a TV or in VLC"), elsewhere(place(stream.name))),
   );
 }
 

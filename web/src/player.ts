@@ -1,6 +1,6 @@
 // The player page, /live/NAME: picture, state, distance from live, quality counters, addresses for other players.
 
-import { elsewhere } from "./page/addresses";
+import { elsewhere, placeOf } from "./page/addresses";
 import { h, main, say } from "./page/dom";
 import { bitrate, codecNames, count, frameRate, NOTHING, seconds } from "./page/format";
 import type { Session, Stats } from "./watch/session";
@@ -17,11 +17,12 @@ declare global {
   }
 }
 
-const name = streamName(location.pathname);
+const here = placeOf(location.pathname);
+const { name } = here;
 document.title = `${name} · Relaybox`;
 
 const pill = h("span", { class: "pill", "data-state": "connecting" });
-const theatre = stage(name, { onstate: showState });
+const theatre = stage(here, { onstate: showState });
 const { session } = theatre;
 
 const figures = {
@@ -44,7 +45,7 @@ main().append(
     distance(session),
   ),
   figureRow,
-  h("details", { class: "panel fold" }, h("summary", {}, "Watch on another device or in VLC"), elsewhere(name)),
+  h("details", { class: "panel fold" }, h("summary", {}, "Watch on another device or in VLC"), elsewhere(here)),
 );
 
 window.relaybox = {
@@ -58,19 +59,9 @@ addEventListener("pagehide", (event) => {
   if (!event.persisted) session.close();
 });
 
-/** The last part of /live/NAME, as written. */
-function streamName(path: string): string {
-  const raw = path.split("/")[2] ?? "";
-  try {
-    return decodeURIComponent(raw);
-  } catch {
-    return raw;
-  }
-}
-
 function showState(state: WatchState): void {
   pill.dataset["state"] = state;
-  const short: Partial<Record<WatchState, string>> = { waiting: "Not live yet", starting: "Starting", interrupted: "Interrupted", ended: "Ended", failed: "Failed", unsupported: "Can't play", unreachable: "No answer", unknown: "Not found" };
+  const short: Partial<Record<WatchState, string>> = { waiting: "Not live yet", starting: "Starting", interrupted: "Interrupted", ended: "Ended", failed: "Failed", unsupported: "Can't play", unreachable: "No answer", unknown: "Not found", locked: "Not open" };
   say(pill, short[state] ?? words(state).title.replace("…", ""));
 }
 

@@ -11,12 +11,13 @@ import { fileURLToPath } from "node:url";
 
 const DIST = join(dirname(fileURLToPath(import.meta.url)), "../dist");
 const PIN = "246810";
+const TOKEN = "DQFbYW5leGFtcGxlb2ZhbGluay1pdGlzbm90c2lnbmVkYnlhbnlib2R5YW5kb3BlbnNub3RoaW5nYXRhbGxidXRpdGxvb2tzbGlrZW9uZQ";
 const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".woff2": "font/woff2", ".txt": "text/plain; charset=utf-8", ".m3u8": "application/vnd.apple.mpegurl", ".mp4": "video/mp4", ".m4s": "video/mp4" };
 const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self'; connect-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 /** Starts it. `scene` may be changed while it runs. */
 export async function startFixture({ port = 0, media = true } = {}) {
-  const scene = { live: media, studioOpen: false, boxOpen: true, problems: [], startedAt: Date.now() - 47 * 60_000, streams: ["studio-one", "garden"], refusals: true, advice: true };
+  const scene = { live: media, studioOpen: false, boxOpen: true, problems: [], startedAt: Date.now() - 47 * 60_000, streams: ["studio-one", "garden"], refusals: true, advice: true, access: { garden: "link" }, fixed: false };
   const dir = await mkdtemp(join(tmpdir(), "relaybox-fixture-"));
   const encoder = media ? encode(dir) : null;
   const server = createServer((request, response) => {
@@ -50,7 +51,7 @@ async function answer(scene, dir, request, response) {
   response.setHeader("x-content-type-options", "nosniff");
   if (pathname.startsWith("/api/")) return api(scene, pathname, request, response);
   if (pathname === "/live/index.json") return json(response, { box: "Kitchen box", streams: streams(scene).map(listed) });
-  const [, room, name, ...rest] = pathname.split("/");
+  const [, room, name, ...rest] = pathname.replace(/^\/t\/[^/]+/, "").split("/");
   if (room === "live" && rest.length > 0) return live(scene, dir, name, rest.join("/"), response);
   const page = { "": "index.html", live: "player.html", studio: "studio.html" }[room];
   return file(join(DIST, page ?? normalize(pathname)), response);
@@ -58,6 +59,7 @@ async function answer(scene, dir, request, response) {
 
 async function live(scene, dir, name, rest, response) {
   if (rest === "status.json") {
+    if (name === "secret") return problem(response, 403, "this stream is watched by link: ask the streamer for one");
     const status = streams(scene).find((stream) => stream.name === name);
     return status ? json(response, status) : problem(response, 404, `This box has no stream named “${name}”.`);
   }
@@ -94,6 +96,14 @@ async function api(scene, path, request, response) {
     if (scene.streams.includes(wanted)) return problem(response, 409, `There is a stream named “${wanted}” already.`);
     scene.streams.push(wanted);
     return json(response, {}, 201);
+  }
+  if (what === "access") {
+    scene.access[name] = JSON.parse(await body(request)).access;
+    return response.writeHead(204).end();
+  }
+  if (what === "links") {
+    const { valid_s, label = null } = JSON.parse(await body(request));
+    return json(response, { path: `/t/${TOKEN}/live/${name}`, id: "0AHM6W34GTZ4Y", label, expires_unix_s: Math.floor(Date.now() / 1000) + valid_s }, 201);
   }
   if (request.method === "DELETE") {
     scene.streams = scene.streams.filter((stream) => stream !== name);
@@ -169,7 +179,7 @@ function studio(scene) {
   ];
   return {
     server_port: 1935,
-    streams: streams(scene).map((status) => ({ status, key: `k3y-${status.name}-f00d`, history: status.state === "live" ? history : [], advice: status.state === "live" && scene.advice ? advice : [] })),
+    streams: streams(scene).map((status) => ({ status, key: `k3y-${status.name}-f00d`, access: scene.access[status.name] ?? "open", access_fixed: scene.fixed, history: status.state === "live" ? history : [], advice: status.state === "live" && scene.advice ? advice : [] })),
     refusals: scene.refusals ? refusals : [],
   };
 }

@@ -18,8 +18,10 @@ const VIEWS = {
   player: { path: "/live/studio-one", settled: (page) => page.waitForFunction(() => window.relaybox.stats().frames > 90) },
   "player-waiting": { path: "/live/garden", settled: (page) => page.getByText("Waiting for the stream").waitFor() },
   "player-unknown": { path: "/live/nobody", settled: (page) => page.getByText("No such stream").waitFor() },
+  "player-locked": { path: "/live/secret", settled: (page) => page.getByText("ask the streamer for one").waitFor() },
   login: { path: "/studio", settled: (page) => page.getByLabel("PIN").waitFor() },
   studio: { path: "/studio", scene: { studioOpen: true }, settled: async (page) => { await page.locator(".graph-line").first().waitFor(); await page.locator(".screen .stage[data-state=playing]").waitFor(); await page.waitForTimeout(1500); } },
+  "studio-link": { path: "/studio", scene: { studioOpen: true, live: false, streams: ["studio-one"], refusals: false }, settled: async (page) => { await page.getByText("Who may watch").first().click(); await page.getByLabel("By link").check(); await page.getByLabel("For whom").fill("ana"); await page.getByRole("button", { name: "Make a link" }).click(); await page.getByText("Good until").waitFor(); } },
   "studio-empty": { path: "/studio", scene: { studioOpen: true, live: false, streams: ["studio-one"], refusals: false }, settled: (page) => page.locator(".card").waitFor() },
   confirm: { path: "/studio", scene: { studioOpen: true, live: false, streams: ["studio-one"] }, settled: async (page) => { await page.getByText("Remove stream…").click(); await page.locator("dialog").waitFor(); } },
 };

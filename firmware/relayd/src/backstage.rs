@@ -2,17 +2,19 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ingest::{CloseReason, Refusal};
 use serve::{
-    AudioStatus, Backstage, BackstageError, BoxView, Health, StreamState, StreamStatus, StudioStream,
-    StudioView, VideoStatus,
+    AudioStatus, Backstage, BackstageError, BoxView, Health, LinkView, LinkWish, StreamState, StreamStatus,
+    StudioStream, StudioView, VideoStatus,
 };
 use stream::StreamName;
+use trust::{Access, AccessError};
 
+use crate::admission::Admission;
 use crate::advice::advise;
 use crate::health;
 use crate::publish::Roster;
@@ -22,6 +24,7 @@ use crate::status::Facts;
 pub(crate) struct Office {
     pub(crate) name: String,
     pub(crate) roster: Arc<Roster>,
+    pub(crate) admission: Admission,
     pub(crate) pin: Secret,
     pub(crate) started: Instant,
     pub(crate) rtmp: SocketAddr,
@@ -117,6 +120,8 @@ impl Backstage for Office {
             let trouble = self.roster.store().get(name).and_then(|live| live.trouble());
             StudioStream {
                 status: self.status(name),
+                access: self.admission.access(name),
+                access_fixed: self.admission.is_fixed(name),
                 key: self.roster.keys().key(name).map(|key| key.expose().to_owned()).unwrap_or_default(),
                 advice: advise(&facts, trouble),
                 history: facts.history.into(),
@@ -151,7 +156,29 @@ impl Backstage for Office {
         self.exists(name)?;
         self.roster.keys().remove(name).map_err(failed)?;
         self.roster.forget(name);
-        Ok(())
+        self.admission.forget(name).map_err(failed)
+    }
+
+    fn access(&self, name: &StreamName) -> Access {
+        self.admission.access(name)
+    }
+
+    fn open_link(&self, name: &StreamName, token: &str) -> Result<Duration, AccessError> {
+        self.admission.open_link(name, token)
+    }
+
+    fn is_near(&self, peer: IpAddr) -> bool {
+        self.admission.is_near(peer)
+    }
+
+    fn set_access(&self, name: &StreamName, access: Access) -> Result<(), BackstageError> {
+        self.exists(name)?;
+        self.admission.set_access(name, access)
+    }
+
+    fn make_link(&self, name: &StreamName, wish: &LinkWish) -> Result<LinkView, BackstageError> {
+        self.exists(name)?;
+        self.admission.make_link(name, wish)
     }
 
     fn metrics(&self) -> String {

@@ -2,6 +2,7 @@
 //!
 //! This file reads the command line and nothing else; each command is a module.
 
+mod admission;
 mod advice;
 mod announce;
 mod backstage;

@@ -17,6 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use wire::heartbeat::StreamReport;
 
+use crate::admission::Admission;
 use crate::announce::{Service, announce};
 use crate::backstage::Office;
 use crate::control::kept::{self, Kept};
@@ -28,6 +29,7 @@ use crate::intake::Intake;
 use crate::publish::Roster;
 use crate::secrets::{Keys, pin, replace};
 use crate::settings::{Fragment, HttpFragment, IngestFragment, Settings};
+use crate::status::unix_ms;
 use crate::{network, tls};
 
 #[derive(Debug, Parser)]
@@ -136,10 +138,12 @@ async fn serve(settings: Settings, given: Vec<(String, String)>) -> Result<()> {
         true => None,
         false => member(&settings, &roster).await?,
     };
+    let admission = admission(&settings, member.as_ref().map(|(steward, _)| steward))?;
     let doors = Doors::open(&settings, &intake).await?;
     let office = Office {
         name: settings.name.clone(),
         roster: Arc::clone(&roster),
+        admission,
         pin,
         started: Instant::now(),
         rtmp: doors.addresses.rtmp,
@@ -189,6 +193,17 @@ async fn member(settings: &Settings, roster: &Arc<Roster>) -> Result<Option<(Ste
         neighbourhood: watch::Sender::new(Neighbourhood::default()),
     };
     Ok(Some((steward, plan)))
+}
+
+/// By the time of the mesh, where there is one.
+fn admission(settings: &Settings, steward: Option<&Steward>) -> Result<Admission> {
+    match steward {
+        Some(steward) => {
+            let hour = steward.hour().clone();
+            Admission::open(settings, Some(steward.kept().mesh()), Box::new(move || hour.now()))
+        }
+        None => Admission::open(settings, None, Box::new(|| report::seconds(unix_ms()))),
+    }
 }
 
 /// What heartbeats tell of the streams that are published here.

@@ -2,7 +2,7 @@
 //!
 //! Settings are complete, validated and immutable; an unknown key is an error, with the file's line.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use stream::window::WindowLimits;
 use stream::{StreamName, Ticks};
+use trust::Access;
 
 /// Any part of the settings. Flags override a file field by field.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -25,6 +26,7 @@ pub(crate) struct Fragment {
     pub(crate) cache: CacheFragment,
     pub(crate) media: MediaFragment,
     pub(crate) mesh: MeshFragment,
+    pub(crate) watch: WatchFragment,
     /// Names of streams to make if they are not there; their keys are made and kept.
     pub(crate) streams: Vec<String>,
 }
@@ -75,6 +77,17 @@ pub(crate) struct MeshFragment {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub(crate) struct WatchFragment {
+    /// Of streams for which neither this file nor the studio says anything.
+    pub(crate) access: Option<Access>,
+    /// Whether private addresses, and those of the box's own networks, are the home network.
+    pub(crate) household: Option<bool>,
+    /// By the stream's name. The studio can't change what stands here.
+    pub(crate) streams: BTreeMap<String, Access>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(crate) struct MediaFragment {
     pub(crate) segment_ms: Option<u32>,
     /// The binary `relaybox-media`, if it is not beside `relayd`.
@@ -105,6 +118,9 @@ pub(crate) struct Settings {
     pub(crate) mesh_interface: String,
     pub(crate) mesh_port: u16,
     pub(crate) streams: Vec<StreamName>,
+    pub(crate) access: Access,
+    pub(crate) access_fixed: BTreeMap<StreamName, Access>,
+    pub(crate) household: bool,
 }
 
 /// UDP, between boxes: one that a router can be told to forward.
@@ -127,7 +143,8 @@ impl Settings {
     }
 
     fn check(fragment: Fragment) -> Result<Self> {
-        let Fragment { name, standalone, data_dir, ingest, http, cache, media, mesh, streams } = fragment;
+        let Fragment { name, standalone, data_dir, ingest, http, cache, media, mesh, watch, streams } =
+            fragment;
         let name = name.unwrap_or_else(|| "relaybox".to_owned());
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
         ensure!(
@@ -146,6 +163,13 @@ impl Settings {
             .iter()
             .map(|name| name.parse().with_context(|| format!("streams: {name:?}")))
             .collect::<Result<Vec<StreamName>>>()?;
+        let access_fixed = watch
+            .streams
+            .iter()
+            .map(|(name, access)| {
+                Ok((name.parse().with_context(|| format!("watch.streams: {name:?}"))?, *access))
+            })
+            .collect::<Result<BTreeMap<StreamName, Access>>>()?;
         let mut hosts: BTreeSet<String> = http.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
         hosts.insert(format!("{}.local", name.to_ascii_lowercase()));
         Ok(Self {
@@ -211,6 +235,9 @@ impl Settings {
             mesh_interface: interface(mesh.interface)?,
             mesh_port: mesh.port.unwrap_or(MESH_PORT),
             streams,
+            access: watch.access.unwrap_or_default(),
+            access_fixed,
+            household: watch.household.unwrap_or(true),
         })
     }
 }
@@ -261,6 +288,7 @@ impl Fragment {
                 port: over.mesh.port.or(self.mesh.port),
             },
             cache: self.cache,
+            watch: self.watch,
             streams: [self.streams, over.streams].concat(),
         }
     }
@@ -292,6 +320,9 @@ mod tests {
         check("standalone = true\n[http]\ncertificate = 'a.pem'", Err("go together"));
         check("standalone = true\nstreams = ['a b']", Err("a stream's name is"));
         check("standalone = true\nname = 'my box'", Err("name: 1 to 63"));
+        check("standalone = true\n[watch]\naccess = 'mesh'\n[watch.streams]\ndemo = 'link'", Ok(()));
+        check("standalone = true\n[watch]\naccess = 'friends'", Err("unknown variant `friends`"));
+        check("standalone = true\n[watch.streams]\n'a b' = 'open'", Err("watch.streams: \"a b\""));
         check("[mesh]\ninterface = 'a name that is long'", Err("mesh.interface: 1 to 15"));
     }
 

@@ -14,12 +14,13 @@ use hyper::body::{Body as _, Incoming};
 use crate::Server;
 use crate::api::Call;
 use crate::body::Body;
+use crate::gate::Gate;
 use crate::media::Asking;
 use crate::metrics::Turned;
 use crate::pages;
 use crate::policy::{Caller, Host};
 use crate::problem::Problem;
-use crate::route::{Kind, Route};
+use crate::route::{Asked, Kind, Route};
 
 /// Our longest URI has a stream's name, an epoch and a few numbers.
 const URI_BYTES_MAX: usize = 2048;
@@ -34,9 +35,9 @@ pub(crate) async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let (parts, body) = request.into_parts();
-    let route = Route::of(parts.uri.path());
-    let kind = route.kind();
-    let mut response = match respond(&server, caller, &parts, route, body).await {
+    let asked = Asked::of(parts.uri.path());
+    let kind = asked.route.kind();
+    let mut response = match respond(&server, caller, &parts, asked, body).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     };
@@ -57,7 +58,7 @@ async fn respond(
     server: &Arc<Server>,
     caller: Caller,
     parts: &Parts,
-    route: Route<'_>,
+    Asked { token, route }: Asked<'_>,
     body: Incoming,
 ) -> Result<Response<Body>, Problem> {
     if parts.uri.path_and_query().is_some_and(|uri| uri.as_str().len() > URI_BYTES_MAX) {
@@ -71,8 +72,12 @@ async fn respond(
         return Err(Problem::not_allowed(allow));
     }
     let headers = &parts.headers;
-    if route.kind().is_media() {
-        let asking = Asking { server, caller, query: parts.uri.query().unwrap_or_default(), headers };
+    let gate = Gate { server, caller, parts };
+    if route.kind().is_media()
+        && let Some(name) = route.stream()
+    {
+        let pass = gate.admit(name, token)?;
+        let asking = Asking { server, caller, query: parts.uri.query().unwrap_or_default(), headers, pass };
         return match route {
             Route::Multivariant(name) => asking.multivariant(&name).await,
             Route::Playlist(name, file) => asking.playlist(&name, file).await,
@@ -87,8 +92,11 @@ async fn respond(
         Route::Page(path) => pages::page(path, headers),
         Route::Player(_) => pages::page("/player.html", headers),
         Route::Asset(path) => pages::asset(path, headers),
-        Route::WatchList => Call::watch_list(server),
-        Route::Status(name) => Call::status(server, &name),
+        Route::WatchList => Call::watch_list(server, &gate),
+        Route::Status(name) => {
+            gate.admit(&name, token)?;
+            Call::status(server, &name)
+        }
         Route::Metrics => call.metrics(),
         Route::Health => Call::health(server),
         Route::Unknown => Err(Problem::not_found("there is nothing under this address")),

@@ -12,10 +12,12 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 use stream::StreamName;
+use trust::Access;
 
 use crate::Server;
-use crate::backstage::{Backstage, BackstageError, StreamStatus};
+use crate::backstage::{Backstage, BackstageError, LinkWish, StreamStatus};
 use crate::body::Body;
+use crate::gate::Gate;
 use crate::metrics::Turned;
 use crate::policy::{Caller, Host, is_json, is_same_site};
 use crate::problem::Problem;
@@ -44,6 +46,12 @@ struct PinBody {
 #[serde(deny_unknown_fields)]
 struct NameBody {
     name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AccessBody {
+    access: Access,
 }
 
 #[derive(Serialize)]
@@ -92,12 +100,14 @@ impl Call<'_> {
             Route::ApiStudioStreams => self.create(body).await,
             Route::ApiStudioStream(name) => self.remove(name).await,
             Route::ApiStudioKey(name) => self.rotate(name).await,
+            Route::ApiStudioAccess(name) => self.set_access(name, body).await,
+            Route::ApiStudioLinks(name) => self.make_link(name, body).await,
             _ => Err(Problem::not_found("there is nothing under this address")),
         }
     }
 
-    /// `/live/index.json`.
-    pub(crate) fn watch_list(server: &Server) -> Answer {
+    /// `/live/index.json`: those that the asker may watch.
+    pub(crate) fn watch_list(server: &Server, gate: &Gate<'_>) -> Answer {
         let watchable = |status: StreamStatus| Watchable {
             name: status.name,
             state: status.state,
@@ -106,7 +116,9 @@ impl Call<'_> {
             audio: status.audio,
             viewers: status.viewers,
         };
-        let streams = server.backstage.streams().into_iter().map(watchable).collect();
+        let mut streams = server.backstage.streams();
+        streams.retain(|status| status.name.parse().is_ok_and(|name| gate.is_open(&name)));
+        let streams = streams.into_iter().map(watchable).collect();
         json(&WatchList { r#box: server.backstage.box_view().name, streams })
     }
 
@@ -225,8 +237,23 @@ impl Call<'_> {
         self.may_change()?;
         let removed = self.backstage(move |backstage| backstage.remove_stream(&name)).await?;
         removed.map_err(|error| problem_of(&error))?;
-        let mut response = Response::new(Body::Empty);
-        *response.status_mut() = StatusCode::NO_CONTENT;
+        Ok(done())
+    }
+
+    async fn set_access(&self, name: StreamName, body: Incoming) -> Answer {
+        self.may_change()?;
+        let AccessBody { access } = self.read(body).await?;
+        let set = self.backstage(move |backstage| backstage.set_access(&name, access)).await?;
+        set.map_err(|error| problem_of(&error))?;
+        Ok(done())
+    }
+
+    async fn make_link(&self, name: StreamName, body: Incoming) -> Answer {
+        self.may_change()?;
+        let wish: LinkWish = self.read(body).await?;
+        let link = self.backstage(move |backstage| backstage.make_link(&name, &wish)).await?;
+        let mut response = json(&link.map_err(|error| problem_of(&error))?)?;
+        *response.status_mut() = StatusCode::CREATED;
         Ok(response)
     }
 
@@ -266,7 +293,8 @@ impl Call<'_> {
 fn problem_of(error: &BackstageError) -> Problem {
     let status = match error {
         BackstageError::NotFound => StatusCode::NOT_FOUND,
-        BackstageError::Exists | BackstageError::TooMany => StatusCode::CONFLICT,
+        BackstageError::Exists | BackstageError::TooMany | BackstageError::Fixed => StatusCode::CONFLICT,
+        BackstageError::LinkTime => StatusCode::UNPROCESSABLE_ENTITY,
         BackstageError::Failed(cause) => {
             tracing::error!(%cause, "a change of the streams could not be kept");
             StatusCode::INTERNAL_SERVER_ERROR
@@ -284,9 +312,14 @@ fn json(value: &impl Serialize) -> Answer {
     Ok(response)
 }
 
-fn no_content(cookie: String) -> Answer {
+fn done() -> Response<Body> {
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+fn no_content(cookie: String) -> Answer {
+    let mut response = done();
     let cookie = HeaderValue::try_from(cookie).map_err(|_| Problem::internal("the cookie is malformed"))?;
     response.headers_mut().insert(SET_COOKIE, cookie);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -2,8 +2,12 @@
 //!
 //! The views are the JSON of the API: snake_case, units last, no key anywhere but in [`StudioStream`].
 
-use serde::Serialize;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 use stream::StreamName;
+use trust::{Access, AccessError, Name};
 
 /// Implemented by the daemon. All methods are called off the I/O threads when they may block.
 pub trait Backstage: Send + Sync + 'static {
@@ -17,6 +21,16 @@ pub trait Backstage: Send + Sync + 'static {
     fn rotate_key(&self, name: &StreamName) -> Result<String, BackstageError>;
     /// May block.
     fn remove_stream(&self, name: &StreamName) -> Result<(), BackstageError>;
+    /// Who may watch a stream without a link. Never blocks.
+    fn access(&self, name: &StreamName) -> Access;
+    /// Judges the token of a link: for how long it still opens this stream. Never blocks.
+    fn open_link(&self, name: &StreamName, token: &str) -> Result<Duration, AccessError>;
+    /// Whether an address is one of the mesh's, or of the box's own home network. Never blocks.
+    fn is_near(&self, peer: IpAddr) -> bool;
+    /// May block.
+    fn set_access(&self, name: &StreamName, access: Access) -> Result<(), BackstageError>;
+    /// May block.
+    fn make_link(&self, name: &StreamName, wish: &LinkWish) -> Result<LinkView, BackstageError>;
     /// More metrics in Prometheus' text format.
     fn metrics(&self) -> String;
     fn health(&self) -> Health;
@@ -32,8 +46,33 @@ pub enum BackstageError {
     Exists,
     #[error("the box has as many streams as it may have")]
     TooMany,
+    #[error("the box's settings file says who may watch this stream: change it there")]
+    Fixed,
+    #[error("a link is good for a minute at least, and for 366 days at most")]
+    LinkTime,
     #[error("the change could not be kept")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What a link shall be.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinkWish {
+    /// From now on.
+    pub valid_s: u64,
+    /// For whom, so that the streamer can tell links apart.
+    #[serde(default)]
+    pub label: Option<Name>,
+}
+
+/// A link that was made. It is kept nowhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LinkView {
+    /// Below every box that carries the stream: `/t/TOKEN/live/NAME`.
+    pub path: String,
+    pub id: String,
+    pub label: Option<Name>,
+    pub expires_unix_s: u64,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
@@ -123,6 +162,9 @@ pub struct StudioView {
 pub struct StudioStream {
     pub status: StreamStatus,
     pub key: String,
+    pub access: Access,
+    /// The settings file says who may watch: it can't be changed here.
+    pub access_fixed: bool,
     pub history: Vec<HistoryPoint>,
     pub advice: Vec<Advice>,
 }

@@ -8,10 +8,12 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use hyper::body::{Frame, SizeHint};
 use store::{FlvError, FlvReader, ObjectReader};
+use tokio::time::Sleep;
 
 use crate::Server;
 
@@ -136,8 +138,10 @@ impl Body {
         Self::Pulled(Pulled { left: reader.left(), turn: Turn::Idle(reader) })
     }
 
-    pub(crate) fn flv(reader: FlvReader, server: Arc<Server>) -> Self {
-        Self::Flv(FlvBody { reader, server })
+    /// `left`: the body ends after so long, none for never.
+    pub(crate) fn flv(reader: FlvReader, server: Arc<Server>, left: Option<Duration>) -> Self {
+        let end = left.map(|left| Box::pin(tokio::time::sleep(left)));
+        Self::Flv(FlvBody { reader, server, end })
     }
 }
 
@@ -184,10 +188,15 @@ impl Pulled {
 pub(crate) struct FlvBody {
     reader: FlvReader,
     server: Arc<Server>,
+    /// When the link that opened it is over.
+    end: Option<Pin<Box<Sleep>>>,
 }
 
 impl FlvBody {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Chunk, BodyError>>> {
+        if self.end.as_mut().is_some_and(|end| end.as_mut().poll(cx).is_ready()) {
+            return Poll::Ready(None);
+        }
         match std::task::ready!(self.reader.poll_next(cx)) {
             Ok(tags) => Poll::Ready(Some(Ok(Chunk::Many(tags.into_iter().collect())))),
             Err(FlvError::Ended) => Poll::Ready(None),

@@ -1,7 +1,7 @@
 //! HTTP: playlists, parts, FLV, pages, API.
 //!
 //! ```text
-//! listener (bounds, TLS) -> answer (route, method, host) -> media   open to everyone, CORS
+//! listener (bounds, TLS) -> answer (route, method, host) -> gate -> media   by the stream's access, CORS
 //!                                                        -> pages   built in, strict policy
 //!                                                        -> api     this machine, open policy, or a PIN session
 //! ```
@@ -13,6 +13,7 @@ mod api;
 mod backstage;
 mod body;
 mod conditional;
+mod gate;
 mod guard;
 mod guesses;
 mod listener;
@@ -37,8 +38,8 @@ use crate::metrics::Metrics;
 use crate::session::Sessions;
 
 pub use backstage::{
-    Advice, AudioStatus, Backstage, BackstageError, BoxView, Health, HealthProblem, HistoryPoint,
-    RefusalView, Severity, StreamState, StreamStatus, StudioStream, StudioView, VideoStatus,
+    Advice, AudioStatus, Backstage, BackstageError, BoxView, Health, HealthProblem, HistoryPoint, LinkView,
+    LinkWish, RefusalView, Severity, StreamState, StreamStatus, StudioStream, StudioView, VideoStatus,
 };
 pub use listener::{Limits, serve_http, serve_https, serve_io};
 pub use policy::Policy;

@@ -1,4 +1,4 @@
-//! Playlists, objects and FLV: what players fetch. Open to everyone, from any page.
+//! Playlists, objects and FLV: what players fetch, from any page. Whoever asks has passed the gate.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::Server;
 use crate::body::Body;
 use crate::conditional::not_modified;
+use crate::gate::Pass;
 use crate::policy::Caller;
 use crate::problem::Problem;
 use crate::range::Asked;
@@ -30,8 +31,13 @@ const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 /// durations); a short time is enough for a crowd that asks at once.
 const BLOCKING_CACHE: HeaderValue = HeaderValue::from_static("public, max-age=4");
 
+/// For what not everybody may have: a shared cache would go on giving it out when the link is over.
+const PRIVATE_IMMUTABLE: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
+const PRIVATE_BLOCKING: HeaderValue = HeaderValue::from_static("private, max-age=4");
+
 /// What a request for media carries.
 pub(crate) struct Asking<'a> {
+    pub(crate) pass: Pass,
     pub(crate) server: &'a Arc<Server>,
     pub(crate) caller: Caller,
     pub(crate) query: &'a str,
@@ -66,7 +72,12 @@ impl Asking<'_> {
         let _waiting = blocking.then(|| self.server.metrics.wait());
         let rendered = live.media_playlist(playlist, &reload, deadline).await;
         let rendered = rendered.map_err(|error| playlist_problem(&error))?;
-        Ok(self.playlist_response(rendered, if blocking { BLOCKING_CACHE } else { NO_CACHE }))
+        let cache = match (blocking, self.pass.is_for_all()) {
+            (false, _) => NO_CACHE,
+            (true, true) => BLOCKING_CACHE,
+            (true, false) => PRIVATE_BLOCKING,
+        };
+        Ok(self.playlist_response(rendered, cache))
     }
 
     fn playlist_response(&self, rendered: Rendered, cache: HeaderValue) -> Response<Body> {
@@ -102,7 +113,7 @@ impl Asking<'_> {
         };
         let headers = response.headers_mut();
         headers.insert(ETAG, etag);
-        headers.insert(CACHE_CONTROL, IMMUTABLE);
+        headers.insert(CACHE_CONTROL, if self.pass.is_for_all() { IMMUTABLE } else { PRIVATE_IMMUTABLE });
         Ok(response)
     }
 
@@ -149,7 +160,11 @@ impl Asking<'_> {
     pub(crate) fn flv(&self, name: &StreamName, head_only: bool) -> Result<Response<Body>, Problem> {
         let live = self.live(name)?;
         let reader = live.flv_reader().ok_or_else(|| unavailable("nobody publishes this stream"))?;
-        let body = if head_only { Body::Empty } else { Body::flv(reader, Arc::clone(self.server)) };
+        let body = if head_only {
+            Body::Empty
+        } else {
+            Body::flv(reader, Arc::clone(self.server), self.pass.left())
+        };
         let mut response = Response::new(body);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("video/x-flv"));

@@ -32,10 +32,14 @@ pub(crate) enum Turned {
     WrongPin,
     /// Too many PINs were tried.
     PinRate,
+    /// The stream is not open to who asked.
+    Access,
+    /// A link that opens nothing.
+    Link,
 }
 
 impl Turned {
-    const ALL: [(Self, &'static str); 9] = [
+    const ALL: [(Self, &'static str); 11] = [
         (Self::BoxLimit, "box_limit"),
         (Self::PeerLimit, "peer_limit"),
         (Self::Tls, "tls"),
@@ -45,6 +49,8 @@ impl Turned {
         (Self::Peer, "peer"),
         (Self::WrongPin, "wrong_pin"),
         (Self::PinRate, "pin_rate"),
+        (Self::Access, "access"),
+        (Self::Link, "link"),
     ];
 }
 

@@ -79,13 +79,15 @@ impl Policy {
 }
 
 impl Caller {
+    /// A request that a proxy handed on, and says so: the peer is not who asks.
+    pub(crate) fn is_forwarded(headers: &HeaderMap) -> bool {
+        const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+        headers.contains_key(FORWARDED) || headers.contains_key(X_FORWARDED_FOR)
+    }
+
     /// A request made on this machine to this machine, not handed on by a proxy that says so.
     pub(crate) fn is_this_machine(&self, host: Host<'_>, headers: &HeaderMap) -> bool {
-        const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-        self.peer.to_canonical().is_loopback()
-            && host.is_loopback()
-            && !headers.contains_key(FORWARDED)
-            && !headers.contains_key(X_FORWARDED_FOR)
+        self.peer.to_canonical().is_loopback() && host.is_loopback() && !Self::is_forwarded(headers)
     }
 }
 

@@ -1,6 +1,15 @@
 //! What a path asks for. A pure match: no decoding, no normalising, so that one thing has one path.
 
 use stream::{ObjectName, StreamName};
+use trust::AccessToken;
+
+/// A path, split into the link that is to open it and what it asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Asked<'a> {
+    /// The token of `/t/TOKEN/live/...`, as it was sent: it has the form of one and no more.
+    pub(crate) token: Option<&'a str>,
+    pub(crate) route: Route<'a>,
+}
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Route<'a> {
@@ -25,6 +34,8 @@ pub(crate) enum Route<'a> {
     ApiStudioStreams,
     ApiStudioStream(StreamName),
     ApiStudioKey(StreamName),
+    ApiStudioAccess(StreamName),
+    ApiStudioLinks(StreamName),
     Unknown,
 }
 
@@ -81,6 +92,25 @@ impl Kind {
     }
 }
 
+impl<'a> Asked<'a> {
+    /// Behind `/t/TOKEN` there is what belongs to one stream, and nothing else.
+    pub(crate) fn of(path: &'a str) -> Self {
+        let Some((token, path)) = path.strip_prefix("/t/").and_then(split_token) else {
+            return Self { token: None, route: Route::of(path) };
+        };
+        let route = Route::of(path);
+        Self { token: Some(token), route: if route.stream().is_some() { route } else { Route::Unknown } }
+    }
+}
+
+/// `TOKEN` and the path behind it, which begins with its slash.
+fn split_token(rest: &str) -> Option<(&str, &str)> {
+    let (token, path) = rest.split_at(rest.find('/')?);
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    let fits = (1..=AccessToken::TEXT_MAX).contains(&token.len()) && token.bytes().all(plain);
+    fits.then_some((token, path))
+}
+
 impl<'a> Route<'a> {
     pub(crate) fn of(path: &'a str) -> Self {
         match path {
@@ -126,11 +156,44 @@ impl<'a> Route<'a> {
             "studio/streams" => Some(Self::ApiStudioStreams),
             _ => {
                 let rest = rest.strip_prefix("studio/streams/")?;
-                match rest.strip_suffix("/key") {
-                    Some(name) => name.parse().ok().map(Self::ApiStudioKey),
-                    None => rest.parse().ok().map(Self::ApiStudioStream),
+                let Some((name, what)) = rest.split_once('/') else {
+                    return rest.parse().ok().map(Self::ApiStudioStream);
+                };
+                let name = name.parse().ok()?;
+                match what {
+                    "key" => Some(Self::ApiStudioKey(name)),
+                    "access" => Some(Self::ApiStudioAccess(name)),
+                    "links" => Some(Self::ApiStudioLinks(name)),
+                    _ => None,
                 }
             }
+        }
+    }
+
+    /// The stream that is asked for, where it is a viewer who asks.
+    pub(crate) const fn stream(&self) -> Option<&StreamName> {
+        match self {
+            Self::Player(name)
+            | Self::Multivariant(name)
+            | Self::Playlist(name, _)
+            | Self::Object(name, _)
+            | Self::Flv(name)
+            | Self::Status(name) => Some(name),
+            Self::Page(_)
+            | Self::Asset(_)
+            | Self::WatchList
+            | Self::Metrics
+            | Self::Health
+            | Self::ApiStreams
+            | Self::ApiBox
+            | Self::ApiSession
+            | Self::ApiStudio
+            | Self::ApiStudioStreams
+            | Self::ApiStudioStream(_)
+            | Self::ApiStudioKey(_)
+            | Self::ApiStudioAccess(_)
+            | Self::ApiStudioLinks(_)
+            | Self::Unknown => None,
         }
     }
 
@@ -151,7 +214,9 @@ impl<'a> Route<'a> {
             | Self::ApiStudio
             | Self::ApiStudioStreams
             | Self::ApiStudioStream(_)
-            | Self::ApiStudioKey(_) => Kind::Api,
+            | Self::ApiStudioKey(_)
+            | Self::ApiStudioAccess(_)
+            | Self::ApiStudioLinks(_) => Kind::Api,
             Self::Unknown => Kind::Unknown,
         }
     }
@@ -160,7 +225,8 @@ impl<'a> Route<'a> {
     pub(crate) const fn allow(&self) -> &'static str {
         match self {
             Self::ApiSession => "POST, DELETE, OPTIONS",
-            Self::ApiStudioStreams | Self::ApiStudioKey(_) => "POST, OPTIONS",
+            Self::ApiStudioStreams | Self::ApiStudioKey(_) | Self::ApiStudioLinks(_) => "POST, OPTIONS",
+            Self::ApiStudioAccess(_) => "PUT, OPTIONS",
             Self::ApiStudioStream(_) => "DELETE, OPTIONS",
             _ => "GET, HEAD, OPTIONS",
         }
@@ -194,8 +260,43 @@ mod tests {
             ("/live/demo/0123456789abcdef/7.2.m4s", Route::Object(name(), ObjectName::Part(epoch, 7, 2))),
             ("/api/v1/studio/streams/demo", Route::ApiStudioStream(name())),
             ("/api/v1/studio/streams/demo/key", Route::ApiStudioKey(name())),
+            ("/api/v1/studio/streams/demo/access", Route::ApiStudioAccess(name())),
+            ("/api/v1/studio/streams/demo/links", Route::ApiStudioLinks(name())),
         ] {
             assert_eq!(Route::of(path), route, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_link_opens_what_belongs_to_a_stream() {
+        let longest = "x".repeat(AccessToken::TEXT_MAX);
+        for token in ["Aa0-_", &longest] {
+            for (path, route) in [
+                ("/live/demo", Route::Player(name())),
+                ("/live/demo.flv", Route::Flv(name())),
+                ("/live/demo/index.m3u8", Route::Multivariant(name())),
+                ("/live/demo/status.json", Route::Status(name())),
+            ] {
+                let path = format!("/t/{token}{path}");
+                assert_eq!(Asked::of(&path), Asked { token: Some(token), route }, "{path}");
+            }
+        }
+        for rest in [
+            "/",
+            "/studio",
+            "/metrics",
+            "/live/index.json",
+            "/api/v1/streams",
+            "/assets/a.js",
+            "/t/x/live/demo",
+        ] {
+            let path = format!("/t/x{rest}");
+            assert_eq!(Asked::of(&path), Asked { token: Some("x"), route: Route::Unknown }, "{path}");
+        }
+        // No token: the path means nothing that is built in.
+        for path in ["/t/", "/t//live/demo", "/t/a.b/live/demo", "/t/x", &format!("/t/{longest}x/live/demo")]
+        {
+            assert_eq!(Asked::of(path), Asked { token: None, route: Route::Asset(path) }, "{path}");
         }
     }
 

@@ -4,6 +4,7 @@ mod access;
 mod bounds;
 mod flv;
 mod harness;
+mod links;
 mod media;
 mod pages;
 mod tls;

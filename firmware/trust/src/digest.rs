@@ -7,7 +7,7 @@ use core::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::key::{InviteKey, RootKey, WireGuardKey};
+use crate::key::{InviteKey, RootKey, StreamKey, WireGuardKey};
 use crate::{crockford, fixed};
 
 /// BLAKE3 of pieces, each with its length before it, under a context string.
@@ -77,6 +77,14 @@ impl InviteId {
     #[must_use]
     pub fn of_viewer(key: &WireGuardKey) -> Self {
         Self(id_of("relaybox 2026 viewer id v1", key.as_bytes()))
+    }
+}
+
+impl MeshId {
+    /// What stands in the place of a mesh at a box that belongs to none: nobody but this stream's key is in it.
+    #[must_use]
+    pub fn alone(key: &StreamKey) -> Self {
+        Self(id_of("relaybox 2026 stream without a mesh v1", key.as_bytes()))
     }
 }
 

@@ -16,6 +16,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod access;
 pub mod chain;
 pub mod clock;
 pub mod coordinator;
@@ -40,6 +41,7 @@ pub mod ula;
 pub mod viewer;
 pub mod wireguard;
 
+pub use access::{Access, AccessError, AccessToken, LinkId};
 pub use chain::{BoxCertificate, Chain, ChainError, Identity};
 pub use coordinator::{Coordinator, CoordinatorCertificate, CoordinatorError};
 pub use digest::{Digest, InviteId, MeshId};

@@ -40,6 +40,7 @@ pub enum Kind {
     Request = 10,
     Viewer = 11,
     StreamCertificate = 12,
+    AccessToken = 13,
 }
 
 impl Kind {
@@ -59,6 +60,7 @@ impl Kind {
             Self::Request => "request",
             Self::Viewer => "viewer",
             Self::StreamCertificate => "stream certificate",
+            Self::AccessToken => "access token",
         }
     }
 }

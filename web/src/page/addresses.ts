@@ -3,16 +3,37 @@
 import { copyField } from "./copy";
 import { h } from "./dom";
 
-export function playlistPath(name: string): string {
-  return `/live/${encodeURIComponent(name)}/index.m3u8`;
+/** A stream as it is watched here: all of it lies below `base`, which carries the link that opens it, if there is one. */
+export interface Place {
+  name: string;
+  base: string;
 }
 
-export function playerPath(name: string): string {
-  return `/live/${encodeURIComponent(name)}`;
+export function place(name: string): Place {
+  return { name, base: `/live/${encodeURIComponent(name)}` };
 }
 
-export function statusPath(name: string): string {
-  return `/live/${encodeURIComponent(name)}/status.json`;
+/** Of a page at `/live/NAME` or `/t/TOKEN/live/NAME`, as written. */
+export function placeOf(path: string): Place {
+  const [, opener, token, , linked] = path.split("/");
+  const raw = opener === "t" ? linked : token;
+  return { name: decoded(raw ?? ""), base: path.replace(/\/$/, "") };
+}
+
+function decoded(raw: string): string {
+  try {
+    return decodeURIComponent(raw);
+  } catch {
+    return raw;
+  }
+}
+
+export function playlistPath({ base }: Place): string {
+  return `${base}/index.m3u8`;
+}
+
+export function statusPath({ base }: Place): string {
+  return `${base}/status.json`;
 }
 
 /** RTMP's own port is left out, as people expect it. */
@@ -22,8 +43,8 @@ export function rtmpAddress(port: number): string {
 }
 
 /** Copyable addresses for other players. */
-export function elsewhere(name: string): HTMLElement {
-  const base = `${location.origin}/live/${encodeURIComponent(name)}`;
+export function elsewhere(of: Place): HTMLElement {
+  const base = `${location.origin}${of.base}`;
   return h(
     "div",
     { class: "elsewhere" },

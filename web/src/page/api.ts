@@ -67,9 +67,23 @@ export interface Advice {
   text: string;
 }
 
+/** Who may watch without a link: everybody; the mesh and the home network; nobody. */
+export type Access = "open" | "mesh" | "link";
+
+/** A link that was just made: the box keeps none. */
+export interface Link {
+  path: string;
+  id: string;
+  label: string | null;
+  expires_unix_s: number;
+}
+
 export interface StudioStream {
   status: StreamStatus;
   key: string;
+  access: Access;
+  /** Set in the box's settings file, and not to be changed here. */
+  access_fixed: boolean;
   history: Sample[];
   advice: Advice[];
 }

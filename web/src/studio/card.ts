@@ -1,10 +1,11 @@
 // One stream on the streamer's page: preview, facts, graphs, advice, and what OBS needs.
 
 import { ApiError, ask, type Advice, type StudioStream } from "../page/api";
-import { playerPath, rtmpAddress } from "../page/addresses";
+import { place, rtmpAddress } from "../page/addresses";
 import { copyField } from "../page/copy";
 import { h, renew, say } from "../page/dom";
 import { bitrate, count, duration, frameRate, NOTHING, picture, seconds, skew } from "../page/format";
+import { Audience } from "./audience";
 import { confirmed } from "./confirm";
 import { Graph } from "./graph";
 
@@ -25,6 +26,7 @@ export class StreamCard {
   };
   readonly #key;
   readonly #setup: HTMLDetailsElement;
+  readonly #audience: Audience;
   readonly #live = h("div", { class: "card-live" });
   #closePreview: (() => void) | null = null;
   #was: string | null = null;
@@ -35,6 +37,7 @@ export class StreamCard {
   ) {
     this.#key = copyField("Stream key", "", { secret: true });
     this.#setup = this.#setupFold(port);
+    this.#audience = new Audience(name, this.#path);
     this.#live.append(this.#screen, h("div", { class: "graphs" }, ...Object.values(this.#graphs).map((graph) => graph.element)));
     this.element = h(
       "section",
@@ -44,11 +47,12 @@ export class StreamCard {
         { class: "card-head" },
         h("div", { class: "title-row" }, h("h2", {}, name), this.#pill),
         this.#facts,
-        h("a", { class: "button quiet", href: playerPath(name) }, "Open player"),
+        h("a", { class: "button quiet", href: place(name).base }, "Open player"),
       ),
       this.#advice,
       this.#live,
       this.#details,
+      this.#audience.element,
       this.#setup,
     );
   }
@@ -76,6 +80,7 @@ export class StreamCard {
     say(this.#pill, STATE_WORDS[status.state]);
     say(this.#facts, this.#factsOf(stream));
     this.#key.set(stream.key);
+    this.#audience.show(stream);
     this.#live.hidden = !live;
     this.#details.hidden = !live;
     if (this.#was !== status.state) {
@@ -118,7 +123,7 @@ export class StreamCard {
     if (!live) return;
     const { stage } = await import("../watch/stage");
     if (this.#was !== "live" || this.#closePreview) return;
-    const { element, session } = stage(this.name, { preview: true });
+    const { element, session } = stage(place(this.name), { preview: true });
     this.#screen.replaceChildren(element);
     this.#closePreview = () => session.close();
   }

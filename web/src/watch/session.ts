@@ -3,7 +3,7 @@
 // apart in words. Never gives up on a stream that may still come; gives up on one that keeps failing to play.
 
 import { ApiError, ask, retryAfter, type StreamStatus } from "../page/api";
-import { playlistPath, statusPath } from "../page/addresses";
+import { playlistPath, statusPath, type Place } from "../page/addresses";
 import { BoxClock } from "./clock";
 import { Counters } from "./counters";
 import { HlsPlayback, type Outcome } from "./hls-playback";
@@ -64,6 +64,7 @@ export class Session {
   #failures = 0;
   #reloads = -1;
   #trouble: string | null = null;
+  #refusal: string | null = null;
   #frameRate: number | null = null;
   #stalledAt = 0;
   #movedTo = { time: 0, atMs: 0 };
@@ -71,7 +72,7 @@ export class Session {
 
   constructor(
     private readonly video: HTMLVideoElement,
-    private readonly name: string,
+    private readonly place: Place,
     private readonly changed: (state: WatchState) => void,
     private readonly leaving: () => void = () => {},
   ) {
@@ -89,6 +90,11 @@ export class Session {
 
   get status(): StreamStatus | null {
     return this.#status;
+  }
+
+  /** Why the box does not let this viewer watch, in its words. */
+  get refusal(): string | null {
+    return this.#refusal;
   }
 
   start(): void {
@@ -175,13 +181,18 @@ export class Session {
       const status = await this.#askStatus();
       if (status.state === "offline") return { kind: "shut", state: this.#seen ? "ended" : "waiting", waitMs: ASK_MS };
     } catch (error) {
-      const missing = error instanceof ApiError && error.status === 404;
+      const status = error instanceof ApiError ? error.status : 0;
+      if (status === 403) {
+        this.#refusal = (error as ApiError).message;
+        return { kind: "shut", state: "locked", waitMs: 4 * ASK_MS };
+      }
+      const missing = status === 404;
       return { kind: "shut", state: missing ? "unknown" : "unreachable", waitMs: missing ? 2 * ASK_MS : ASK_MS };
     }
     // Somebody publishes. The box holds this request until the first whole group of pictures is there.
     if (!this.#seen) this.#enter("starting");
     try {
-      const response = await fetch(playlistPath(this.name), { cache: "no-store", signal: AbortSignal.timeout(HELD_MS) });
+      const response = await fetch(playlistPath(this.place), { cache: "no-store", signal: AbortSignal.timeout(HELD_MS) });
       await response.text();
       if (response.ok) return { kind: "open" };
       const wait = retryAfter(response.headers.get("retry-after"));
@@ -194,12 +205,12 @@ export class Session {
   async #askStatus(): Promise<StreamStatus> {
     const sentMs = Date.now();
     const noteClock = (response: Response): void => this.#clock.observe(response.headers.get("date"), sentMs, Date.now());
-    this.#status = await ask<StreamStatus>(statusPath(this.name), { seen: noteClock });
+    this.#status = await ask<StreamStatus>(statusPath(this.place), { seen: noteClock });
     return this.#status;
   }
 
   async #play(): Promise<Outcome> {
-    const url = playlistPath(this.name);
+    const url = playlistPath(this.place);
     this.#reloads += 1;
     this.#counters.opened();
     if (HlsPlayback.supported()) this.#playback = new HlsPlayback(this.video, this.#counters, url, this.#steady);

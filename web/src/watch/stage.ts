@@ -1,6 +1,7 @@
 // The stage: the picture, what is said over it, and its controls. It shows what the session says and passes on what
 // the viewer wants; it knows nothing of playlists.
 
+import type { Place } from "../page/addresses";
 import { h, icon, say } from "../page/dom";
 import { Session } from "./session";
 import { isBusy, showsPicture, words, type WatchState, type Words } from "./state";
@@ -16,19 +17,23 @@ interface Options {
   onstate?: (state: WatchState) => void;
 }
 
-export function stage(name: string, options: Options = {}): Stage {
-  const video = h("video", { playsinline: true, muted: true, autoplay: true, "aria-label": `Stream ${name}`, disableremoteplayback: true });
+export function stage(place: Place, options: Options = {}): Stage {
+  const video = h("video", { playsinline: true, muted: true, autoplay: true, "aria-label": `Stream ${place.name}`, disableremoteplayback: true });
   // The attribute alone does not mute an element made by a script.
   video.muted = true;
   const curtain = h("canvas", { class: "curtain", hidden: true, "aria-hidden": "true" });
   const notice = makeNotice(() => session.retry());
   const show = (state: WatchState): void => {
     element.dataset["state"] = state;
-    notice.show(state, state === "playing" && video.videoWidth === 0);
+    notice.show(state, said(state));
     if (state === "playing") curtain.hidden = true;
     options.onstate?.(state);
   };
-  const session = new Session(video, name, show, () => drawCurtain(curtain, video));
+  const said = (state: WatchState): Words | null => {
+    if (state === "playing" && video.videoWidth === 0) return SOUND_ONLY;
+    return state === "locked" ? { title: words(state).title, detail: sentence(session.refusal ?? "") } : null;
+  };
+  const session = new Session(video, place, show, () => drawCurtain(curtain, video));
   const element = h(
     "section",
     { class: `stage${options.preview ? " stage-preview" : ""}`, "aria-label": "Player", "data-state": "connecting" },
@@ -45,6 +50,11 @@ export function stage(name: string, options: Options = {}): Stage {
   return { element, session };
 }
 
+/** A box's reason as a sentence of its own. */
+function sentence(reason: string): string {
+  return reason && `${reason[0]?.toUpperCase()}${reason.slice(1)}.`;
+}
+
 const REST_MS = 3000;
 const SOUND_ONLY: Words = { title: "Sound only", detail: "" };
 
@@ -57,7 +67,7 @@ function drawCurtain(curtain: HTMLCanvasElement, video: HTMLVideoElement): void 
   curtain.hidden = false;
 }
 
-function makeNotice(retry: () => void): { element: HTMLElement; show(state: WatchState, soundOnly?: boolean): void } {
+function makeNotice(retry: () => void): { element: HTMLElement; show(state: WatchState, other?: Words | null): void } {
   const title = h("p", { class: "notice-title" });
   const detail = h("p", { class: "notice-detail" });
   const again = h("button", { type: "button", class: "button", hidden: true, onclick: retry }, "Try again");
@@ -65,9 +75,9 @@ function makeNotice(retry: () => void): { element: HTMLElement; show(state: Watc
   const element = h("div", { class: "notice", role: "status", "aria-live": "polite" }, wheel, title, detail, again);
   return {
     element,
-    show(state, soundOnly = false) {
-      const said = soundOnly ? SOUND_ONLY : words(state);
-      const quiet = !soundOnly && showsPicture(state) && state !== "buffering" && state !== "catching-up";
+    show(state, other = null) {
+      const said = other ?? words(state);
+      const quiet = !other && showsPicture(state) && state !== "buffering" && state !== "catching-up";
       say(title, quiet ? "" : said.title);
       say(detail, quiet ? "" : said.detail);
       element.hidden = quiet;

@@ -1,13 +1,14 @@
 // The states of watching a stream, and the words for them.
 //
-//   connecting -> waiting | unknown | starting
+//   connecting -> waiting | unknown | locked | starting
 //   starting -> playing <-> buffering, catching-up, paused
-//   any of these -> interrupted | ended | waiting | unreachable -> starting
+//   any of these -> interrupted | ended | waiting | unreachable | locked -> starting
 //   starting fails too often -> failed -> (the viewer asks) connecting
 
 export type WatchState =
   | "connecting"
   | "unknown"
+  | "locked"
   | "waiting"
   | "starting"
   | "playing"
@@ -28,6 +29,7 @@ export interface Words {
 const WORDS: Record<WatchState, Words> = {
   connecting: { title: "Connecting…", detail: "" },
   unknown: { title: "No such stream", detail: "This box has no stream of this name. If it is created, it will start here by itself." },
+  locked: { title: "This stream is not open to everybody", detail: "" },
   waiting: { title: "Waiting for the stream to start…", detail: "It will start here by itself." },
   starting: { title: "Starting…", detail: "The first whole group of pictures is on its way." },
   playing: { title: "Live", detail: "" },

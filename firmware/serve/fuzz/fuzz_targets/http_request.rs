@@ -3,13 +3,17 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use serve::{Backstage, BackstageError, BoxView, Health, Limits, Policy, Server, StreamStatus, StudioView};
+use serve::{
+    Backstage, BackstageError, BoxView, Health, Limits, LinkView, LinkWish, Policy, Server, StreamStatus, StudioView,
+};
 use store::{Producer, Store, StoreConfig};
 use stream::{Codec, CutPart, EpochId, EpochRecord, StreamName, Ticks, TrackConfig, Tracks};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use trust::{Access, AccessError};
 
 struct Stage;
 
@@ -30,6 +34,21 @@ impl Backstage for Stage {
         Err(BackstageError::NotFound)
     }
     fn remove_stream(&self, _: &StreamName) -> Result<(), BackstageError> {
+        Err(BackstageError::NotFound)
+    }
+    fn access(&self, _: &StreamName) -> Access {
+        Access::Open
+    }
+    fn open_link(&self, _: &StreamName, token: &str) -> Result<Duration, AccessError> {
+        if token == "good" { Ok(Duration::from_secs(9)) } else { Err(AccessError::Foreign) }
+    }
+    fn is_near(&self, _: IpAddr) -> bool {
+        false
+    }
+    fn set_access(&self, _: &StreamName, _: Access) -> Result<(), BackstageError> {
+        Err(BackstageError::NotFound)
+    }
+    fn make_link(&self, _: &StreamName, _: &LinkWish) -> Result<LinkView, BackstageError> {
         Err(BackstageError::NotFound)
     }
     fn metrics(&self) -> String {

@@ -11,7 +11,7 @@ async fn log_in(bench: &Bench, pin: &str) -> Reply {
     bench.ask("POST", "/api/v1/session", &[BOX, JSON], &format!("{{\"pin\":\"{pin}\"}}")).await
 }
 
-async fn session(bench: &Bench) -> String {
+pub(super) async fn session(bench: &Bench) -> String {
     let reply = log_in(bench, PIN).await;
     assert_eq!(reply.status, 204, "{reply:?}");
     let cookie = reply.header("set-cookie").unwrap();
@@ -62,6 +62,10 @@ async fn another_site_changes_nothing() {
         bench.ask("POST", "/api/v1/studio/streams", &headers, body).await.assert_problem(403);
         bench.ask("POST", "/api/v1/studio/streams/demo/key", &headers, "").await.assert_problem(403);
         bench.ask("DELETE", "/api/v1/studio/streams/demo", &headers, "").await.assert_problem(403);
+        let open = "{\"access\":\"open\"}";
+        bench.ask("PUT", "/api/v1/studio/streams/demo/access", &headers, open).await.assert_problem(403);
+        let link = "{\"valid_s\":3600}";
+        bench.ask("POST", "/api/v1/studio/streams/demo/links", &headers, link).await.assert_problem(403);
         bench.ask("DELETE", "/api/v1/session", &headers, "").await.assert_problem(403);
         bench.ask("POST", "/api/v1/session", &headers, "{\"pin\":\"1\"}").await.assert_problem(403);
     }
@@ -101,6 +105,8 @@ async fn changes_need_a_session_even_on_this_machine() {
         ("POST", "/api/v1/studio/streams", "{\"name\":\"made\"}"),
         ("POST", "/api/v1/studio/streams/demo/key", ""),
         ("DELETE", "/api/v1/studio/streams/demo", ""),
+        ("PUT", "/api/v1/studio/streams/demo/access", "{\"access\":\"open\"}"),
+        ("POST", "/api/v1/studio/streams/demo/links", "{\"valid_s\":3600}"),
     ] {
         for cookie in [
             "X: none",

@@ -1,9 +1,11 @@
 //! A box on a loopback port, a stream with known bytes, and a client that hides nothing of HTTP.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use store::{Live, Producer, Store, StoreConfig};
@@ -11,10 +13,14 @@ use stream::{Codec, CutPart, EpochId, EpochRecord, StreamName, Ticks, TrackConfi
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use trust::access::Lock;
+use trust::{
+    Access, AccessError, AccessToken, LinkId, MeshId, RootSecret, Signed, StreamSecret, UnixSeconds,
+};
 
 use crate::{
-    Backstage, BackstageError, BoxView, Health, Limits, Policy, Server, StreamStatus, StudioStream,
-    StudioView,
+    Backstage, BackstageError, BoxView, Health, Limits, LinkView, LinkWish, Policy, Server, StreamStatus,
+    StudioStream, StudioView,
 };
 
 pub(super) const EPOCH: &str = "0000000000000abc";
@@ -25,6 +31,7 @@ pub(super) struct Bench {
     pub(super) address: SocketAddr,
     pub(super) server: Arc<Server>,
     pub(super) live: Arc<Live>,
+    pub(super) stage: Arc<Stage>,
     directory: std::path::PathBuf,
     serving: JoinHandle<()>,
 }
@@ -67,7 +74,8 @@ impl Bench {
         let store = Arc::new(Store::open(config).unwrap());
         let live = store.live("demo").unwrap();
         let policy = Policy { hosts: BTreeSet::from(["box.local".to_owned()]), ..policy };
-        let server = Arc::new(Server::new(store, Arc::new(Stage), policy, limits));
+        let stage = Arc::new(Stage::default());
+        let server = Arc::new(Server::new(store, Arc::clone(&stage) as _, policy, limits));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let serving = Arc::clone(&server);
@@ -77,7 +85,7 @@ impl Bench {
                 Some(acceptor) => crate::serve_https(listener, acceptor, serving).await,
             }
         });
-        Self { address, server, live, directory, serving }
+        Self { address, server, live, stage, directory, serving }
     }
 
     /// Parts of 200 ms, five to a segment: `<nth>` is the content of each.
@@ -252,7 +260,43 @@ pub(super) async fn until(mut condition: impl FnMut() -> bool) {
 }
 
 /// The daemon: one stream, whose key must never be seen without a session.
-struct Stage;
+pub(super) struct Stage {
+    pub(super) access: Mutex<Access>,
+    /// Whether this machine counts as the home network.
+    pub(super) near: AtomicBool,
+    pub(super) now: AtomicU64,
+}
+
+pub(super) const NOW: u64 = 1_800_000_000;
+
+impl Default for Stage {
+    fn default() -> Self {
+        Self { access: Mutex::default(), near: AtomicBool::new(true), now: AtomicU64::new(NOW) }
+    }
+}
+
+impl Stage {
+    pub(super) fn opens_for(&self, access: Access) {
+        *self.access.lock().unwrap_or_else(PoisonError::into_inner) = access;
+    }
+}
+
+fn secret() -> StreamSecret {
+    StreamSecret::from_seed(&[1; 32])
+}
+
+fn mesh() -> MeshId {
+    MeshId::of(&RootSecret::from_seed(&[2; 32]).public())
+}
+
+/// The text of a link to a stream that is good from one second until another, both from `NOW` on.
+pub(super) fn link(stream: &str, from: u64, until: u64) -> String {
+    let (mesh, not_before) = (mesh(), Some(UnixSeconds::new(NOW + from)));
+    let expires = UnixSeconds::new(NOW + until);
+    let stream = stream.into();
+    let token = AccessToken { mesh, stream, id: LinkId([3; 8]), label: None, not_before, expires };
+    Signed::sign(token, &secret()).unwrap().to_string()
+}
 
 fn status() -> StreamStatus {
     StreamStatus { name: "demo".into(), encoder: Some("OBS".into()), ..StreamStatus::default() }
@@ -282,6 +326,38 @@ impl Backstage for Stage {
 
     fn remove_stream(&self, name: &StreamName) -> Result<(), BackstageError> {
         if name.as_str() == "demo" { Ok(()) } else { Err(BackstageError::NotFound) }
+    }
+
+    fn access(&self, _: &StreamName) -> Access {
+        *self.access.lock().unwrap()
+    }
+
+    fn open_link(&self, name: &StreamName, token: &str) -> Result<Duration, AccessError> {
+        let now = UnixSeconds::new(self.now.load(Ordering::Relaxed));
+        let (mesh, key) = (mesh(), secret().public());
+        let lock = Lock { mesh: &mesh, stream: name.as_str(), key: &key, now };
+        AccessToken::open(token, &lock).map(|token| token.expires.since(now))
+    }
+
+    fn is_near(&self, _: IpAddr) -> bool {
+        self.near.load(Ordering::Relaxed)
+    }
+
+    fn set_access(&self, name: &StreamName, access: Access) -> Result<(), BackstageError> {
+        if name.as_str() == "fixed" {
+            return Err(BackstageError::Fixed);
+        }
+        self.opens_for(access);
+        Ok(())
+    }
+
+    fn make_link(&self, name: &StreamName, wish: &LinkWish) -> Result<LinkView, BackstageError> {
+        if wish.valid_s < 60 {
+            return Err(BackstageError::LinkTime);
+        }
+        let path = format!("/t/{}/live/{name}", link(name.as_str(), 0, wish.valid_s));
+        let expires_unix_s = NOW + wish.valid_s;
+        Ok(LinkView { path, id: "0".into(), label: wish.label.clone(), expires_unix_s })
     }
 
     fn metrics(&self) -> String {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
+mod access;
 mod chains;
 mod clocks;
 mod coordinators;

@@ -7,9 +7,10 @@ use trust::peer::{Authority, Entry};
 use trust::ticket::{InviteSeed, TlsPin};
 use trust::viewer::ViewerPrefix;
 use trust::{
-    BoxCertificate, BoxKey, BoxSecret, Chain, Coordinator, CoordinatorSecret, Invite, InviteId, InviteKind,
-    InviteSecret, Limits, List, Membership, MeshId, MeshPrefix, Name, Revocation, Revocations, Revoked,
-    RootKey, RootSecret, Signed, Ticket, UnixSeconds, Viewer, WireGuardBinding, WireGuardKey,
+    AccessToken, BoxCertificate, BoxKey, BoxSecret, Chain, Coordinator, CoordinatorSecret, Invite, InviteId,
+    InviteKind, InviteSecret, Limits, LinkId, List, Membership, MeshId, MeshPrefix, Name, Revocation,
+    Revocations, Revoked, RootKey, RootSecret, Signed, StreamSecret, Ticket, UnixSeconds, Viewer,
+    WireGuardBinding, WireGuardKey,
 };
 
 pub(crate) const NOW: UnixSeconds = UnixSeconds::new(1_800_000_000);
@@ -184,6 +185,18 @@ impl Mesh {
             expires: days(30),
         };
         Signed::sign(viewer, &self.root).expect("in bounds")
+    }
+
+    pub(crate) fn stream_secret(&self, seed: u8) -> StreamSecret {
+        let mut bytes = [seed; 32];
+        bytes[0] = 0x57;
+        StreamSecret::from_seed(&bytes)
+    }
+
+    /// For a week.
+    pub(crate) fn link(&self, stream: &str) -> AccessToken {
+        let (mesh, stream) = (self.id(), stream.into());
+        AccessToken { mesh, stream, id: LinkId([7; 8]), label: None, not_before: None, expires: days(7) }
     }
 
     pub(crate) fn revoked(&self, target: Revoked) -> Revocations {

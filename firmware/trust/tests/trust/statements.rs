@@ -61,6 +61,8 @@ fn certificates_and_invites() {
     check(joined.chain.certificate.claims().clone(), &mesh.invite(1).secret);
     check(joined.binding(&mesh, 1, 1).claims().clone(), &joined.secret);
     check(mesh.viewer(1, joined.key()).claims().clone(), &mesh.root);
+    let link = AccessToken { label: Some(name("ana")), not_before: Some(NOW), ..mesh.link("demo") };
+    check(link, &mesh.stream_secret(1));
 }
 
 #[test]
@@ -229,6 +231,7 @@ proptest! {
         check::<Map>(&bytes);
         check::<Delta>(&bytes);
         check::<Viewer>(&bytes);
+        check::<AccessToken>(&bytes);
     }
 
     #[test]
