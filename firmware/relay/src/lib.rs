@@ -1,0 +1,70 @@
+//! Takes a stream's blocks from parents, and gives them to children: HTTP between boxes (docs/relay-protocol.md).
+//!
+//! ```text
+//! parents ─ feeds, pulls ─> Carrier (swarm::Fetch decides) ─ checked items and blocks ─> store::Live ─> viewers
+//!                                                                                          │
+//!                                          children <─ feeds, pulls ─ greet() <────────────┘
+//! ```
+//! What is signed is checked before it is kept, and so before it is served or given on. Refuses to choose parents, to
+//! know how boxes are reached, and to say who may have a stream: the daemon does.
+
+mod carrier;
+mod dial;
+mod feed;
+mod greet;
+mod hello;
+mod tally;
+mod uplink;
+
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use store::Live;
+use stream::StreamName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use trust::BoxKey;
+
+pub use carrier::{Carrier, CarrierConfig, Parent, Report};
+pub use greet::greet;
+pub use hello::{Judge, write_hello};
+pub use tally::{Flow, Tally};
+pub use uplink::Uplink;
+
+/// How boxes are reached.
+pub trait Ways: Clone + Send + Sync + 'static {
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// A connection to the box with this key, and to nobody else.
+    fn connect(&self, key: &BoxKey) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+/// A stream that this box can give.
+#[derive(Clone, Debug)]
+pub struct Given {
+    pub live: Arc<Live>,
+    /// [`write_hello`]'s, or the one that came with the stream.
+    pub hello: Bytes,
+}
+
+/// Why a child gets nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// 404: this box does not carry it.
+    NotHere,
+    /// 503: it has no room for another child.
+    NoRoom,
+}
+
+/// What this box has for others.
+pub trait House: Send + Sync + 'static {
+    /// The stream, for this child.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    fn give(&self, name: &StreamName, child: &BoxKey) -> Result<Given, Refused>;
+}
