@@ -15,6 +15,7 @@ extern crate std;
 pub mod enrol;
 pub mod feed;
 pub mod heartbeat;
+pub mod parents;
 pub mod problem;
 pub mod push;
 pub mod relay;
@@ -25,6 +26,7 @@ pub mod updates;
 
 pub use enrol::{EnrolRequest, EnrolResponse};
 pub use heartbeat::{Heartbeat, HeartbeatResponse};
+pub use parents::{ParentEntry, ParentsRequest, ParentsResponse};
 pub use problem::{Code, Problem};
 pub use push::Frame;
 pub use request::{BoxRequest, Method, ReplayGuard, RequestError};
@@ -53,6 +55,8 @@ pub mod path {
     pub const LOOKUP: &str = "/api/v1/box";
     /// POST [`crate::updates::RevocationSet`], either way -> 204; GET -> the same.
     pub const REVOCATIONS: &str = "/api/v1/revocations";
+    /// POST [`crate::ParentsRequest`] -> [`crate::ParentsResponse`].
+    pub const PARENTS: &str = "/api/v1/parents";
     /// POST [`trust::DoubleUse`] -> 204.
     pub const EVIDENCE: &str = "/api/v1/evidence";
 }
