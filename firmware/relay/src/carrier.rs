@@ -21,11 +21,11 @@ use swarm::part::{Blocks, PartId, StripeCount, Stripes};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Duration, Instant, sleep_until};
-use trust::{BoxKey, StreamKey};
+use trust::BoxKey;
 use wire::feed::{BlocksRequest, FeedRequest, Frame, PartName};
 
 use crate::dial::{Came, End, ask};
-use crate::{Judge, Tally, Ways};
+use crate::{Judge, Shown, Tally, Ways};
 
 mod take;
 
@@ -84,9 +84,8 @@ pub struct Carrier<W, J> {
     feeds: BTreeMap<FeedId, Line>,
     parts: BTreeMap<PartId, Arc<Item>>,
     seen: BTreeMap<u64, Bytes>,
-    /// The stream's key, once a parent showed it.
-    key: Option<StreamKey>,
-    hello: watch::Sender<Option<Bytes>>,
+    /// What parents showed, once one did.
+    hello: watch::Sender<Option<Shown>>,
     tasks: JoinSet<()>,
     sender: mpsc::Sender<Event>,
     began: Instant,
@@ -117,7 +116,7 @@ impl<W: Ways, J: Judge> Carrier<W, J> {
         ways: W,
         judge: Arc<J>,
         mut parents: watch::Receiver<Vec<Parent>>,
-        hello: watch::Sender<Option<Bytes>>,
+        hello: watch::Sender<Option<Shown>>,
         reports: mpsc::Sender<Report>,
     ) {
         let (sender, mut events) = mpsc::channel(EVENTS_MAX);
@@ -133,7 +132,6 @@ impl<W: Ways, J: Judge> Carrier<W, J> {
             feeds: BTreeMap::new(),
             parts: BTreeMap::new(),
             seen: BTreeMap::new(),
-            key: None,
             hello,
             tasks: JoinSet::new(),
             sender,

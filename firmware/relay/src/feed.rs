@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 use trust::BoxKey;
 use wire::feed::{ALIVE_EVERY_MS, BlockFrame, BlocksRequest, FeedRequest, Frame, PartName};
 
-use crate::{Given, Tally, Uplink};
+use crate::{Given, Shown, Tally, Uplink};
 
 /// A stream that has just begun to be carried has its first item within this.
 const FIRST_MAX: Duration = Duration::from_secs(4);
@@ -88,14 +88,30 @@ struct Feed {
 }
 
 impl Feed {
-    async fn run(&mut self, hello: Bytes, from: Option<PartName>) -> Result<(), Gone> {
-        self.outlet.send(&Frame::Hello(hello)).await?;
+    async fn run(
+        &mut self,
+        mut hello: watch::Receiver<Option<Shown>>,
+        from: Option<PartName>,
+    ) -> Result<(), Gone> {
+        if !matches!(timeout(FIRST_MAX, hello.wait_for(Option::is_some)).await, Ok(Ok(_))) {
+            return Ok(());
+        }
+        let shown = hello.borrow_and_update().clone();
+        let Some(mut first) = shown else { return Ok(()) };
+        self.outlet.send(&Frame::Hello(first.hello.clone())).await?;
         let mut changes = self.live.watch_row();
         let from = from.map(|from| ObjectName::Part(from.epoch, from.msn, from.part));
         let Some((epoch, mut place)) = self.begin(&mut changes, from).await else { return Ok(()) };
         self.send_item(&epoch).await?;
         loop {
             changes.mark_unchanged();
+            if hello.has_changed().unwrap_or(false) {
+                let shown = hello.borrow_and_update().clone();
+                if let Some(shown) = shown.filter(|shown| *shown != first) {
+                    self.outlet.send(&Frame::Hello(shown.hello.clone())).await?;
+                    first = shown;
+                }
+            }
             let (items, behind) = self.live.walk(place);
             place = behind;
             for item in items {

@@ -27,11 +27,12 @@ use bytes::Bytes;
 use store::Live;
 use stream::StreamName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use trust::BoxKey;
+use tokio::sync::watch;
+use trust::{BoxKey, StreamCertificate};
 
 pub use carrier::{Carrier, CarrierConfig, Parent, Report};
 pub use greet::greet;
-pub use hello::{Judge, write_hello};
+pub use hello::{Judge, read_hello, write_hello};
 pub use tally::{Flow, Tally};
 pub use uplink::Uplink;
 
@@ -43,12 +44,20 @@ pub trait Ways: Clone + Send + Sync + 'static {
     fn connect(&self, key: &BoxKey) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
 
+/// What a box shows for a stream, believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    pub certificate: StreamCertificate,
+    /// As it goes from box to box.
+    pub hello: Bytes,
+}
+
 /// A stream that this box can give.
 #[derive(Clone, Debug)]
 pub struct Given {
     pub live: Arc<Live>,
-    /// [`write_hello`]'s, or the one that came with the stream.
-    pub hello: Bytes,
+    /// [`write_hello`]'s, or the one that came with the stream; none until it has come. A change is told to children.
+    pub hello: watch::Receiver<Option<Shown>>,
 }
 
 /// Why a child gets nothing.

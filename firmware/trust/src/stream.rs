@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::Access;
 use crate::digest::MeshId;
 use crate::key::{StreamKey, StreamSecret, role};
 use crate::statement::{DecodeError, Kind, Statement};
@@ -27,6 +28,8 @@ pub struct StreamCertificate {
     /// The stream's name, as in its addresses: 1 to 64 of `a-z A-Z 0-9 _ -`, the first not a dash.
     pub stream: Box<str>,
     pub key: StreamKey,
+    /// Who may watch it without a link, at every box.
+    pub access: Access,
     /// Of two certificates of one box for one stream the later one counts.
     pub issued: UnixSeconds,
 }

@@ -12,22 +12,27 @@ use wire::feed::BlockFrame;
 
 use super::{Carrier, PARTS_MAX, SEEN_MAX, STALE_MS, belongs, id_of};
 use crate::hello::read_hello;
-use crate::{Judge, Tally, Ways};
+use crate::{Judge, Shown, Tally, Ways};
 
 impl<W: Ways, J: Judge> Carrier<W, J> {
     pub(super) fn handle_hello(&mut self, feed: FeedId, bytes: &Bytes) {
         let name = self.config.name.as_str();
         let judged = read_hello(bytes).and_then(|hello| self.judge.judge(&hello, &self.config.origin, name));
         let Some(line) = self.feeds.get_mut(&feed) else { return };
-        match judged {
+        let known =
+            self.hello.borrow().as_ref().map(|shown| (shown.certificate.key, shown.certificate.issued));
+        match (judged, known) {
             // A stream that got another key is another stream, for as long as this one is carried.
-            Ok(key) if self.key.is_none_or(|known| known == key) => {
-                line.greeted = true;
-                self.key = Some(key);
-                self.hello.send_if_modified(|known| known.replace(bytes.clone()).is_none());
+            (Ok(certificate), Some((key, _))) if certificate.key != key => {
+                self.forged(feed, "another key for the stream");
             }
-            Ok(_) => self.forged(feed, "another key for the stream"),
-            Err(why) => self.forged(feed, &why),
+            (Ok(certificate), known) => {
+                line.greeted = true;
+                if known.is_none_or(|(_, issued)| certificate.issued > issued) {
+                    self.hello.send_replace(Some(Shown { certificate, hello: bytes.clone() }));
+                }
+            }
+            (Err(why), _) => self.forged(feed, &why),
         }
     }
 
@@ -46,7 +51,7 @@ impl<W: Ways, J: Judge> Carrier<W, J> {
     }
 
     pub(super) fn handle_seal(&mut self, feed: FeedId, sealed: Bytes) {
-        let Some(key) = self.key else { return };
+        let Some(key) = self.hello.borrow().as_ref().map(|shown| shown.certificate.key) else { return };
         let Some((item, _)) = sealed.split_last_chunk::<64>() else {
             return self.forged(feed, "an item without a signature");
         };

@@ -15,13 +15,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use trust::{
-    BoxCertificate, BoxKey, BoxSecret, Chain, Invite, InviteKind, InviteSecret, Limits, MeshId, Revocations,
-    RootSecret, Signed, StreamCertificate, StreamKey, StreamSecret, UnixSeconds,
+    Access, BoxCertificate, BoxKey, BoxSecret, Chain, Invite, InviteKind, InviteSecret, Limits, MeshId,
+    Revocations, RootSecret, Signed, StreamCertificate, StreamSecret, UnixSeconds,
 };
 use wire::feed::Hello;
 
 use crate::{
-    Carrier, CarrierConfig, Given, House, Judge, Parent, Refused, Report, Tally, Uplink, Ways, greet,
+    Carrier, CarrierConfig, Given, House, Judge, Parent, Refused, Report, Shown, Tally, Uplink, Ways, greet,
     write_hello,
 };
 
@@ -46,11 +46,11 @@ struct Machine {
     store: Store,
     uplink: Uplink,
     tally: Arc<Tally>,
-    hello: Mutex<Option<Bytes>>,
+    hello: watch::Sender<Option<Shown>>,
     deed: Mutex<Deed>,
     dead: watch::Sender<bool>,
     reports: Mutex<Vec<Report>>,
-    hellos: Mutex<Option<watch::Receiver<Option<Bytes>>>>,
+    hellos: Mutex<Option<watch::Receiver<Option<Shown>>>>,
 }
 
 #[derive(Clone)]
@@ -88,14 +88,14 @@ struct Holder(Arc<Machine>);
 impl House for Holder {
     fn give(&self, name: &StreamName, _child: &BoxKey) -> Result<Given, Refused> {
         let live = self.0.store.get(name).ok_or(Refused::NotHere)?;
-        let carried = self.0.hellos.lock().unwrap().as_ref().and_then(|hello| hello.borrow().clone());
-        let hello = self.0.hello.lock().unwrap().clone().or(carried).ok_or(Refused::NotHere)?;
+        let own = self.0.hello.borrow().is_some().then(|| self.0.hello.subscribe());
+        let hello = own.or_else(|| self.0.hellos.lock().unwrap().clone()).ok_or(Refused::NotHere)?;
         Ok(Given { live, hello })
     }
 }
 
 impl Judge for World {
-    fn judge(&self, hello: &Hello, origin: &BoxKey, name: &str) -> Result<StreamKey, String> {
+    fn judge(&self, hello: &Hello, origin: &BoxKey, name: &str) -> Result<StreamCertificate, String> {
         let identity =
             hello.chain.verify(&self.root.public(), &Revocations::new()).map_err(|e| e.to_string())?;
         let certificate =
@@ -103,7 +103,7 @@ impl Judge for World {
         if identity.key() != origin || &*certificate.stream != name {
             return Err("another box's, or another stream".to_owned());
         }
-        Ok(certificate.key)
+        Ok(certificate.clone())
     }
 
     fn unix_ms(&self) -> i64 {
@@ -217,7 +217,7 @@ impl World {
                 store,
                 uplink: Uplink::default(),
                 tally: Arc::default(),
-                hello: Mutex::default(),
+                hello: watch::Sender::new(None),
                 deed: Mutex::new(Deed::Honest),
                 dead: watch::Sender::new(false),
                 reports: Mutex::default(),
@@ -237,15 +237,16 @@ impl World {
         self.machines[at].secret.public()
     }
 
-    fn hello(&self, signer: usize, shown: usize) -> Bytes {
+    fn hello(&self, signer: usize, shown: usize) -> Shown {
         let certificate = StreamCertificate {
             mesh: MeshId::of(&self.root.public()),
             stream: "show".into(),
             key: StreamSecret::from_seed(&[9; 32]).public(),
+            access: Access::Open,
             issued: UnixSeconds::new(1),
         };
-        let certificate = Signed::sign(certificate, &self.machines[signer].secret).unwrap();
-        write_hello(self.machines[shown].chain.clone(), certificate).unwrap()
+        let signed = Signed::sign(certificate.clone(), &self.machines[signer].secret).unwrap();
+        Shown { certificate, hello: write_hello(self.machines[shown].chain.clone(), signed).unwrap() }
     }
 
     pub(super) fn publish(&self, at: usize) {
@@ -264,7 +265,7 @@ impl World {
             zero_unix_ms: ZERO_UNIX_MS,
         };
         live.begin_epoch(record, Bytes::from_static(b"init")).unwrap();
-        *machine.hello.lock().unwrap() = Some(self.hello(at, at));
+        machine.hello.send_replace(Some(self.hello(at, at)));
     }
 
     /// Publishes so many parts, one each 200 ms.
@@ -336,7 +337,7 @@ impl World {
     pub(super) fn corrupt(&mut self, at: usize, deed: Deed) {
         *self.machines[at].deed.lock().unwrap() = deed;
         if deed == Deed::ForeignHello {
-            *self.machines[at].hello.lock().unwrap() = Some(self.hello(at, 0));
+            self.machines[at].hello.send_replace(Some(self.hello(at, 0)));
         }
     }
 
