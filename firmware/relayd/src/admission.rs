@@ -22,7 +22,8 @@ use serve::{BackstageError, LinkView, LinkWish};
 use stream::StreamName;
 use trust::access::Lock;
 use trust::{
-    Access, AccessError, AccessToken, LinkId, MeshId, MeshPrefix, Signed, StreamSecret, UnixSeconds,
+    Access, AccessError, AccessToken, LinkId, MeshId, MeshPrefix, Signed, StreamKey, StreamSecret,
+    UnixSeconds,
 };
 use zeroize::Zeroizing;
 
@@ -106,14 +107,23 @@ impl Admission {
 
     /// For how long a link still opens a stream.
     pub(crate) fn open_link(&self, name: &StreamName, text: &str) -> Result<Duration, AccessError> {
+        let key = lock(&self.secrets).get(name).map(StreamSecret::public);
+        self.open_link_with(name, text, key.ok_or(AccessError::Foreign)?)
+    }
+
+    /// The same, for a stream whose key is known from its certificate.
+    pub(crate) fn open_link_with(
+        &self,
+        name: &StreamName,
+        text: &str,
+        key: StreamKey,
+    ) -> Result<Duration, AccessError> {
         let now = (self.now)();
         let known = lock(&self.opened).get(text).cloned();
         let token = match known {
             Some(token) if *token.stream == *name.as_str() => token.holds(now).map(|()| token)?,
             Some(_) => return Err(AccessError::Foreign),
             None => {
-                let key = lock(&self.secrets).get(name).map(StreamSecret::public);
-                let key = key.ok_or(AccessError::Foreign)?;
                 let mesh = self.mesh.unwrap_or_else(|| MeshId::alone(&key));
                 let token =
                     AccessToken::open(text, &Lock { mesh: &mesh, stream: name.as_str(), key: &key, now })?;
@@ -163,7 +173,7 @@ impl Admission {
     }
 
     /// The stream's key; made, and kept before anybody hears of it, where there is none.
-    fn secret(&self, name: &StreamName) -> Result<StreamSecret> {
+    pub(crate) fn secret(&self, name: &StreamName) -> Result<StreamSecret> {
         let mut secrets = lock(&self.secrets);
         if let Some(secret) = secrets.get(name) {
             return Ok(secret.clone());

@@ -4,18 +4,22 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use ingest::{CloseReason, Refusal};
+use relay::Tally;
 use serve::{
     AudioStatus, Backstage, BackstageError, BoxView, Health, LinkView, LinkWish, StreamState, StreamStatus,
-    StudioStream, StudioView, VideoStatus,
+    StudioStream, StudioView, VideoStatus, Wanting,
 };
-use stream::StreamName;
-use trust::{Access, AccessError};
+use store::Live;
+use stream::{ObjectName, StreamName};
+use trust::{Access, AccessError, StreamKey};
 
 use crate::admission::Admission;
 use crate::advice::advise;
+use crate::carry::Carriers;
 use crate::health;
 use crate::publish::Roster;
 use crate::secrets::{STREAMS_MAX, Secret};
@@ -24,7 +28,9 @@ use crate::status::Facts;
 pub(crate) struct Office {
     pub(crate) name: String,
     pub(crate) roster: Arc<Roster>,
-    pub(crate) admission: Admission,
+    pub(crate) admission: Arc<Admission>,
+    /// None at a box by itself.
+    pub(crate) carriers: Option<Arc<Carriers>>,
     pub(crate) pin: Secret,
     pub(crate) started: Instant,
     pub(crate) rtmp: SocketAddr,
@@ -67,8 +73,51 @@ impl Office {
         }
     }
 
+    fn carried_metrics(&self, out: &mut String) {
+        let Some(carriers) = &self.carriers else { return };
+        let tallies = carriers.tallies();
+        for metric in RELAY_METRICS {
+            let _ = writeln!(out, "# HELP {} {}\n# TYPE {0} counter", metric.name, metric.help);
+            for (name, tally, gaps) in &tallies {
+                let _ =
+                    writeln!(out, "{}{{stream=\"{name}\"}} {}", metric.name, (metric.value)(tally, *gaps));
+            }
+        }
+    }
+
+    /// Published here, if anywhere.
+    fn is_own(&self, name: &StreamName) -> bool {
+        self.roster.keys().key(name).is_some()
+    }
+
     fn exists(&self, name: &StreamName) -> Result<(), BackstageError> {
         self.roster.keys().key(name).map(|_| ()).ok_or(BackstageError::NotFound)
+    }
+}
+
+/// What a box knows of a stream of another box.
+fn carried_status(name: &StreamName, live: &Live) -> StreamStatus {
+    let target_duration_s = live.target_duration_s();
+    let item = live.newest_part();
+    let part = item.as_ref().and_then(|item| item.part());
+    let epoch = part.and_then(|part| live.sealed(ObjectName::Init(part.epoch())));
+    let record = epoch.as_ref().and_then(|item| item.epoch()).map(|epoch| &epoch.record);
+    let facts = record.map_or_else(Facts::default, |record| Facts {
+        tracks: record.tracks.clone(),
+        resolution: record.resolution,
+        frame_rate_milli: record.frame_rate_milli,
+        ..Facts::default()
+    });
+    StreamStatus {
+        name: name.to_string(),
+        state: if target_duration_s.is_some() { StreamState::Live } else { StreamState::Waiting },
+        video: video_status(&facts),
+        audio: audio_status(&facts),
+        codecs: record.map(|record| record.codecs.clone()),
+        bitrate_bps: part.map_or(0, |part| part.stamp.average_bps),
+        viewers: live.viewers() as u64,
+        target_duration_s,
+        ..StreamStatus::default()
     }
 }
 
@@ -110,7 +159,11 @@ impl Backstage for Office {
     }
 
     fn streams(&self) -> Vec<StreamStatus> {
-        self.names().iter().map(|name| self.status(name)).collect()
+        let mut streams: Vec<_> = self.names().iter().map(|name| self.status(name)).collect();
+        if let Some(carriers) = &self.carriers {
+            streams.extend(carriers.carried().iter().map(|(name, _, live)| carried_status(name, live)));
+        }
+        streams
     }
 
     fn studio(&self) -> StudioView {
@@ -159,12 +212,30 @@ impl Backstage for Office {
         self.admission.forget(name).map_err(failed)
     }
 
+    fn want<'a>(&'a self, name: &'a StreamName) -> Option<Wanting<'a>> {
+        let carriers = self.carriers.as_ref().filter(|_| !self.is_own(name))?;
+        if carriers.shown(name).is_some() {
+            return None;
+        }
+        Some(Box::pin(async move { carriers.bring(name).await }))
+    }
+
+    fn signer(&self, name: &StreamName) -> Option<StreamKey> {
+        self.carriers.as_ref()?.key(name)
+    }
+
     fn access(&self, name: &StreamName) -> Access {
-        self.admission.access(name)
+        let carriers = self.carriers.as_ref().filter(|_| !self.is_own(name));
+        let shown = carriers.and_then(|carriers| carriers.shown(name));
+        shown.map_or_else(|| self.admission.access(name), |shown| shown.certificate.access)
     }
 
     fn open_link(&self, name: &StreamName, token: &str) -> Result<Duration, AccessError> {
-        self.admission.open_link(name, token)
+        let carriers = self.carriers.as_ref().filter(|_| !self.is_own(name));
+        match carriers.and_then(|carriers| carriers.shown(name)) {
+            Some(shown) => self.admission.open_link_with(name, token, shown.certificate.key),
+            None => self.admission.open_link(name, token),
+        }
     }
 
     fn is_near(&self, peer: IpAddr) -> bool {
@@ -173,7 +244,12 @@ impl Backstage for Office {
 
     fn set_access(&self, name: &StreamName, access: Access) -> Result<(), BackstageError> {
         self.exists(name)?;
-        self.admission.set_access(name, access)
+        self.admission.set_access(name, access)?;
+        if let Some(carriers) = &self.carriers {
+            let secret = self.admission.secret(name).map_err(failed)?;
+            carriers.origins.allow(name, &secret, access);
+        }
+        Ok(())
     }
 
     fn make_link(&self, name: &StreamName, wish: &LinkWish) -> Result<LinkView, BackstageError> {
@@ -199,6 +275,7 @@ impl Backstage for Office {
                 }
             }
         }
+        self.carried_metrics(&mut out);
         let packager = self.roster.packager();
         let mut one = |name: &str, kind: &str, help: &str, value: u64| {
             let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
@@ -301,6 +378,47 @@ const STREAM_METRICS: [Metric; 14] = [
     }),
 ];
 
+/// Of what boxes give each other: a counter per stream.
+struct RelayMetric {
+    name: &'static str,
+    help: &'static str,
+    value: fn(&Tally, u64) -> u64,
+}
+
+/// Listed in docs/metrics.md.
+const RELAY_METRICS: [RelayMetric; 6] = [
+    RelayMetric {
+        name: "relaybox_relay_sent_bytes_total",
+        help: "Bytes of blocks given to other boxes.",
+        value: |tally, _| tally.sent(),
+    },
+    RelayMetric {
+        name: "relaybox_relay_received_bytes_total",
+        help: "Bytes of blocks taken from other boxes.",
+        value: |tally, _| tally.flows().iter().map(|(_, flow)| flow.received).sum(),
+    },
+    RelayMetric {
+        name: "relaybox_relay_blocks_verified_total",
+        help: "Blocks that were checked and kept.",
+        value: |tally, _| tally.verified.load(Ordering::Relaxed),
+    },
+    RelayMetric {
+        name: "relaybox_relay_forged_total",
+        help: "Items and blocks that failed their check.",
+        value: |tally, _| tally.forged.load(Ordering::Relaxed),
+    },
+    RelayMetric {
+        name: "relaybox_relay_pulls_total",
+        help: "Requests for missing blocks by name.",
+        value: |tally, _| tally.pulled.load(Ordering::Relaxed),
+    },
+    RelayMetric {
+        name: "relaybox_relay_gaps_total",
+        help: "Parts that did not come in time.",
+        value: |_, gaps| gaps,
+    },
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -310,6 +428,9 @@ mod tests {
         let page = include_str!("../../../docs/metrics.md");
         for Metric { name, kind, .. } in STREAM_METRICS {
             assert!(page.contains(&format!("| `{name}` | {kind} |")), "{name}");
+        }
+        for RelayMetric { name, .. } in RELAY_METRICS {
+            assert!(page.contains(&format!("| `{name}` | counter |")), "{name}");
         }
     }
 }

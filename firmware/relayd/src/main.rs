@@ -6,6 +6,7 @@ mod admission;
 mod advice;
 mod announce;
 mod backstage;
+mod carry;
 mod control;
 mod health;
 #[allow(dead_code, reason = "it is the relay that talks to other boxes")]

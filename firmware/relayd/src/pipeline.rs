@@ -22,7 +22,7 @@ use stream::{CutPart, EpochId, EpochRecord, TrackKind};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
-use crate::publish::Slot;
+use crate::publish::{Changed, Slot};
 use crate::status::unix_ms;
 
 mod tags;
@@ -56,6 +56,7 @@ pub(crate) struct Pipeline {
     batch: Batch,
     losses: VecDeque<Instant>,
     second: Second,
+    changed: Option<Changed>,
 }
 
 /// An epoch in the packager.
@@ -114,6 +115,7 @@ pub(crate) async fn run(
         pipeline.tags.resume(left, Instant::now().into_std());
     }
     slot.status.begin();
+    pipeline.tell_change();
     pipeline.live.producer(Producer::Present);
     if let Err(error) = pipeline.feed(&mut inbox, &waiting).await {
         let failure: &dyn std::error::Error = &error;
@@ -123,6 +125,7 @@ pub(crate) async fn run(
     pipeline.drain().await;
     stage.flv = pipeline.tags.leave(Instant::now().into_std());
     slot.status.end();
+    pipeline.tell_change();
     pipeline.live.producer(Producer::Absent);
     let live = Arc::clone(&pipeline.live);
     drop(pipeline);
@@ -151,6 +154,7 @@ impl Pipeline {
         slot: Arc<Slot>,
         packager: Packager,
         settings: stream::cutter::Settings,
+        changed: Option<Changed>,
     ) -> Self {
         Self {
             live,
@@ -163,6 +167,13 @@ impl Pipeline {
             batch: Batch::default(),
             losses: VecDeque::new(),
             second: Second::default(),
+            changed,
+        }
+    }
+
+    fn tell_change(&self) {
+        if let Some(changed) = &self.changed {
+            changed();
         }
     }
 

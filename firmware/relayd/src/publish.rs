@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use ingest::{CloseReason, ConnectRequest, Desk, Event, Publication, PublishRequest, Refusal, Revocation};
@@ -46,6 +46,25 @@ pub(crate) struct Roster {
     store: Arc<Store>,
     packager: Packager,
     cutter: stream::cutter::Settings,
+    /// What else has to happen when a publication begins; none at a box by itself.
+    greeting: OnceLock<Greeting>,
+}
+
+/// Called when a publication has begun or ended.
+pub(crate) type Changed = Arc<dyn Fn() + Send + Sync>;
+
+/// Called with the stream's name before its publication has a place, and with the stream before its first part.
+pub(crate) struct Greeting {
+    pub(crate) coming: Box<dyn Fn(&StreamName) + Send + Sync>,
+    pub(crate) begins: Box<dyn Fn(&Live) + Send + Sync>,
+    /// A publication began or ended.
+    pub(crate) changed: Changed,
+}
+
+impl std::fmt::Debug for Greeting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Greeting").finish_non_exhaustive()
+    }
 }
 
 /// One stream's place: who publishes, and what is known of it.
@@ -80,7 +99,14 @@ impl Roster {
             store,
             packager,
             cutter,
+            greeting: OnceLock::new(),
         }
+    }
+
+    /// Once, before anybody publishes.
+    pub(crate) fn greet(&self, greeting: Greeting) {
+        // A second one has nobody to say it.
+        drop(self.greeting.set(greeting));
     }
 
     pub(crate) fn keys(&self) -> MutexGuard<'_, Keys> {
@@ -146,9 +172,15 @@ impl Desk for Roster {
             return Err(Refusal::UnknownApplication);
         }
         let name = self.keys().find(request.key).ok_or(Refusal::WrongKey)?;
+        if let Some(greeting) = self.greeting.get() {
+            (greeting.coming)(&name);
+        }
         let live = self.store.live(name.as_str()).map_err(|error| Refusal::Other(error.to_string()))?;
         let slot = self.slot(&name);
         slot.greet()?;
+        if let Some(greeting) = self.greeting.get() {
+            (greeting.begins)(&live);
+        }
         slot.revoke(CloseReason::TakenOver);
         let (revoke, revocation) = watch::channel(None);
         *lock(&slot.publisher) = Some(revoke.clone());
@@ -156,8 +188,9 @@ impl Desk for Roster {
         tracing::debug!(stream.id = %name, peer = %request.peer, "its address");
         let (batches, inbox) = mpsc::channel(BATCHES_MAX);
         let waiting = Arc::new(AtomicUsize::new(0));
+        let changed = self.greeting.get().map(|greeting| Arc::clone(&greeting.changed));
         let pipeline =
-            Pipeline::new(Arc::clone(&live), Arc::clone(&slot), self.packager.clone(), self.cutter);
+            Pipeline::new(Arc::clone(&live), Arc::clone(&slot), self.packager.clone(), self.cutter, changed);
         tokio::spawn(pipeline::run(pipeline, inbox, Arc::clone(&waiting), revoke));
         Ok(Box::new(Feed { live, slot, insists: false, batches: Some(batches), waiting, revocation }))
     }

@@ -20,17 +20,18 @@ use wire::heartbeat::StreamReport;
 use crate::admission::Admission;
 use crate::announce::{Service, announce};
 use crate::backstage::Office;
+use crate::carry::Carriers;
 use crate::control::kept::{self, Kept};
 use crate::control::report;
 use crate::control::steward::Steward;
 use crate::control::talk::Told;
-use crate::inside::Neighbourhood;
+use crate::inside::{Door, Neighbourhood};
 use crate::intake::Intake;
-use crate::publish::Roster;
+use crate::publish::{Greeting, Roster};
 use crate::secrets::{Keys, pin, replace};
 use crate::settings::{Fragment, HttpFragment, IngestFragment, Settings};
 use crate::status::unix_ms;
-use crate::{network, tls};
+use crate::{carry, control, inside, network, tls};
 
 #[derive(Debug, Parser)]
 pub(crate) struct Args {
@@ -138,12 +139,20 @@ async fn serve(settings: Settings, given: Vec<(String, String)>) -> Result<()> {
         true => None,
         false => member(&settings, &roster).await?,
     };
-    let admission = admission(&settings, member.as_ref().map(|(steward, _)| steward))?;
+    let admission = Arc::new(admission(&settings, member.as_ref().map(|(steward, _)| steward))?);
+    let carrying = match &member {
+        Some((_, plan)) => Some(carrying(&settings, plan, &store)?),
+        None => None,
+    };
+    if let (Some((carriers, _)), Some((_, plan))) = (&carrying, &member) {
+        roster.greet(greeting(carriers, &admission, plan));
+    }
     let doors = Doors::open(&settings, &intake).await?;
     let office = Office {
         name: settings.name.clone(),
         roster: Arc::clone(&roster),
         admission,
+        carriers: carrying.as_ref().map(|(carriers, _)| Arc::clone(carriers)),
         pin,
         started: Instant::now(),
         rtmp: doors.addresses.rtmp,
@@ -157,6 +166,7 @@ async fn serve(settings: Settings, given: Vec<(String, String)>) -> Result<()> {
     };
     let limits = serve::Limits::default();
     let server = Arc::new(serve::Server::new(Arc::clone(&store), Arc::new(office), policy, limits));
+    let member = member.map(|(steward, plan)| Membership { steward, plan, carrying });
     let ended = doors.attend(&settings, roster, server, &intake, member).await;
     drop(intake);
     store.close();
@@ -195,6 +205,48 @@ async fn member(settings: &Settings, roster: &Arc<Roster>) -> Result<Option<(Ste
     Ok(Some((steward, plan)))
 }
 
+/// What a box of a mesh runs besides.
+struct Membership {
+    steward: Steward,
+    plan: network::Plan,
+    carrying: Option<(Arc<Carriers>, Door)>,
+}
+
+/// Taking streams of other boxes, and giving one's own.
+fn carrying(settings: &Settings, plan: &network::Plan, store: &Arc<Store>) -> Result<(Arc<Carriers>, Door)> {
+    let (inside, door) = inside::open(plan.neighbourhood.subscribe());
+    let carriers = Carriers::new(carry::Parts {
+        store: Arc::clone(store),
+        kept: plan.kept.clone(),
+        hour: plan.hour.clone(),
+        heard: plan.heard.clone(),
+        told: plan.told.subscribe(),
+        inside,
+        keys: control::keys::Keys::open(&plan.dir)?,
+        uplink_bps_max: settings.upload_bps_max,
+    })?;
+    Ok((carriers, door))
+}
+
+/// What a publication means to the mesh: it is signed, and the coordinator hears of it at once.
+fn greeting(carriers: &Arc<Carriers>, admission: &Arc<Admission>, plan: &network::Plan) -> Greeting {
+    let (coming, begins, admission) = (Arc::clone(carriers), Arc::clone(carriers), Arc::clone(admission));
+    let told = plan.told.clone();
+    Greeting {
+        coming: Box::new(move |name| coming.yield_to_publisher(name)),
+        begins: Box::new(move |live| match admission.secret(live.name()) {
+            Ok(secret) => begins.origins.sign(live, &secret, admission.access(live.name())),
+            Err(error) => {
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    "the stream has no key: other boxes won't take it"
+                );
+            }
+        }),
+        changed: Arc::new(move || told.send_modify(|told| told.publications += 1)),
+    }
+}
+
 /// By the time of the mesh, where there is one.
 fn admission(settings: &Settings, steward: Option<&Steward>) -> Result<Admission> {
     match steward {
@@ -212,17 +264,19 @@ fn streams(settings: &Settings, roster: &Arc<Roster>) -> Result<report::Streams>
     let (owner, roster) = (*kept.key(), Arc::clone(roster));
     Ok(Box::new(move || {
         let lives = roster.store().lives();
-        let reports = lives.iter().filter_map(|live| {
-            let slot = roster.slot(live.name());
-            let facts = slot.status.facts();
-            Some(StreamReport {
-                name: live.name().clone(),
-                owner,
-                live_since: report::seconds(facts.since_unix_ms.filter(|_| facts.publishing)?),
-                bitrate_bps: facts.bitrate_bps,
-                viewers: u32::try_from(live.viewers()).unwrap_or(u32::MAX),
-            })
-        });
+        // Those of other boxes are told with each question for parents.
+        let reports =
+            lives.iter().filter(|live| roster.keys().key(live.name()).is_some()).filter_map(|live| {
+                let slot = roster.slot(live.name());
+                let facts = slot.status.facts();
+                Some(StreamReport {
+                    name: live.name().clone(),
+                    owner,
+                    live_since: report::seconds(facts.since_unix_ms.filter(|_| facts.publishing)?),
+                    bitrate_bps: facts.bitrate_bps,
+                    viewers: u32::try_from(live.viewers()).unwrap_or(u32::MAX),
+                })
+            });
         reports.collect()
     }))
 }
@@ -295,13 +349,16 @@ impl Doors {
         roster: Arc<Roster>,
         server: Arc<serve::Server>,
         intake: &Intake,
-        member: Option<(Steward, network::Plan)>,
+        member: Option<Membership>,
     ) -> Result<()> {
         // A fault in the control plane never stops a stream: it has a task of its own, which nobody waits for.
         let mut control = tokio::task::JoinSet::new();
-        if let Some((steward, plan)) = member {
+        if let Some(Membership { steward, plan, carrying }) = member {
             control.spawn(steward.run());
             control.spawn(network::run(plan));
+            if let Some((carriers, door)) = carrying {
+                control.spawn(carriers.receive(door));
+            }
         }
         let mut tasks = tokio::task::JoinSet::new();
         let services = [

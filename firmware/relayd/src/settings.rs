@@ -27,6 +27,7 @@ pub(crate) struct Fragment {
     pub(crate) media: MediaFragment,
     pub(crate) mesh: MeshFragment,
     pub(crate) watch: WatchFragment,
+    pub(crate) relay: RelayFragment,
     /// Names of streams to make if they are not there; their keys are made and kept.
     pub(crate) streams: Vec<String>,
 }
@@ -88,6 +89,13 @@ pub(crate) struct WatchFragment {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub(crate) struct RelayFragment {
+    /// The most that this box gives other boxes, in kbit/s on the line; 0 gives nothing.
+    pub(crate) upload_kbps_max: Option<u64>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(crate) struct MediaFragment {
     pub(crate) segment_ms: Option<u32>,
     /// The binary `relaybox-media`, if it is not beside `relayd`.
@@ -117,6 +125,7 @@ pub(crate) struct Settings {
     pub(crate) packager: Option<PathBuf>,
     pub(crate) mesh_interface: String,
     pub(crate) mesh_port: u16,
+    pub(crate) upload_bps_max: Option<u64>,
     pub(crate) streams: Vec<StreamName>,
     pub(crate) access: Access,
     pub(crate) access_fixed: BTreeMap<StreamName, Access>,
@@ -143,7 +152,7 @@ impl Settings {
     }
 
     fn check(fragment: Fragment) -> Result<Self> {
-        let Fragment { name, standalone, data_dir, ingest, http, cache, media, mesh, watch, streams } =
+        let Fragment { name, standalone, data_dir, ingest, http, cache, media, mesh, watch, relay, streams } =
             fragment;
         let name = name.unwrap_or_else(|| "relaybox".to_owned());
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
@@ -234,6 +243,7 @@ impl Settings {
             packager: media.packager,
             mesh_interface: interface(mesh.interface)?,
             mesh_port: mesh.port.unwrap_or(MESH_PORT),
+            upload_bps_max: relay.upload_kbps_max.map(|kbps| kbps.saturating_mul(1000)),
             streams,
             access: watch.access.unwrap_or_default(),
             access_fixed,
@@ -289,6 +299,7 @@ impl Fragment {
             },
             cache: self.cache,
             watch: self.watch,
+            relay: self.relay,
             streams: [self.streams, over.streams].concat(),
         }
     }

@@ -13,6 +13,7 @@ use hyper::body::{Body as _, Incoming};
 
 use crate::Server;
 use crate::api::Call;
+use crate::backstage::Wanted;
 use crate::body::Body;
 use crate::gate::Gate;
 use crate::media::Asking;
@@ -73,6 +74,9 @@ async fn respond(
     }
     let headers = &parts.headers;
     let gate = Gate { server, caller, parts };
+    if let Some(name) = route.stream().filter(|_| !matches!(route, Route::Player(_))) {
+        bring(server, name).await?;
+    }
     if route.kind().is_media()
         && let Some(name) = route.stream()
     {
@@ -82,6 +86,8 @@ async fn respond(
             Route::Multivariant(name) => asking.multivariant(&name).await,
             Route::Playlist(name, file) => asking.playlist(&name, file).await,
             Route::Object(name, object) => asking.object(&name, object).await,
+            Route::Seal(name, object) => asking.seal(&name, object),
+            Route::Signer(name) => asking.signer(&name),
             Route::Flv(name) => asking.flv(&name, parts.method == Method::HEAD),
             _ => Err(Problem::not_found("there is nothing under this address")),
         };
@@ -101,6 +107,19 @@ async fn respond(
         Route::Health => Call::health(server),
         Route::Unknown => Err(Problem::not_found("there is nothing under this address")),
         route => Box::pin(call.answer(route, body)).await,
+    }
+}
+
+/// A stream of another box is fetched when somebody asks for it.
+async fn bring(server: &Server, name: &stream::StreamName) -> Result<(), Problem> {
+    let Some(wanting) = server.backstage.want(name) else { return Ok(()) };
+    match wanting.await {
+        Wanted::Here => Ok(()),
+        Wanted::Unknown => Err(Problem::not_found("there is no such stream")),
+        Wanted::Soon => {
+            let detail = "the stream is on its way from another box";
+            Err(Problem::retry(StatusCode::SERVICE_UNAVAILABLE, detail, 1))
+        }
     }
 }
 

@@ -2,12 +2,14 @@
 //!
 //! The views are the JSON of the API: snake_case, units last, no key anywhere but in [`StudioStream`].
 
+use std::future::Future;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use stream::StreamName;
-use trust::{Access, AccessError, Name};
+use trust::{Access, AccessError, Name, StreamKey};
 
 /// Implemented by the daemon. All methods are called off the I/O threads when they may block.
 pub trait Backstage: Send + Sync + 'static {
@@ -21,6 +23,10 @@ pub trait Backstage: Send + Sync + 'static {
     fn rotate_key(&self, name: &StreamName) -> Result<String, BackstageError>;
     /// May block.
     fn remove_stream(&self, name: &StreamName) -> Result<(), BackstageError>;
+    /// Sees to it that a stream of another box is carried here. None when there is nothing to wait for. Never blocks.
+    fn want<'a>(&'a self, name: &'a StreamName) -> Option<Wanting<'a>>;
+    /// With which key a stream's parts are signed; none where they are not. Never blocks.
+    fn signer(&self, name: &StreamName) -> Option<StreamKey>;
     /// Who may watch a stream without a link. Never blocks.
     fn access(&self, name: &StreamName) -> Access;
     /// Judges the token of a link: for how long it still opens this stream. Never blocks.
@@ -36,6 +42,20 @@ pub trait Backstage: Send + Sync + 'static {
     fn health(&self) -> Health;
     /// Compares in constant time. May block.
     fn check_pin(&self, pin: &str) -> bool;
+}
+
+/// What is to be waited for.
+pub type Wanting<'a> = Pin<Box<dyn Future<Output = Wanted> + Send + 'a>>;
+
+/// What became of a stream that a viewer wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// It is carried here.
+    Here,
+    /// Nobody publishes it.
+    Unknown,
+    /// Somebody publishes it, but nothing has come yet.
+    Soon,
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -35,6 +35,12 @@ const BLOCKING_CACHE: HeaderValue = HeaderValue::from_static("public, max-age=4"
 const PRIVATE_IMMUTABLE: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
 const PRIVATE_BLOCKING: HeaderValue = HeaderValue::from_static("private, max-age=4");
 
+#[derive(serde::Serialize)]
+struct Signer {
+    /// Ed25519, in base64url.
+    key: trust::StreamKey,
+}
+
 /// What a request for media carries.
 pub(crate) struct Asking<'a> {
     pub(crate) pass: Pass,
@@ -114,6 +120,30 @@ impl Asking<'_> {
         let headers = response.headers_mut();
         headers.insert(ETAG, etag);
         headers.insert(CACHE_CONTROL, if self.pass.is_for_all() { IMMUTABLE } else { PRIVATE_IMMUTABLE });
+        Ok(response)
+    }
+
+    /// What the origin signed, for players that check it: an item of docs/relay-protocol.md with its signature.
+    pub(crate) fn seal(&self, name: &StreamName, object: ObjectName) -> Result<Response<Body>, Problem> {
+        let live = self.live(name)?;
+        let item =
+            live.sealed(object).ok_or_else(|| Problem::not_found("nothing of that name is signed here"))?;
+        let mut response = Response::new(Body::from_bytes(item.sealed.clone()));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        headers.insert(CACHE_CONTROL, if self.pass.is_for_all() { IMMUTABLE } else { PRIVATE_IMMUTABLE });
+        Ok(response)
+    }
+
+    /// The key that signs the stream: for a page of this box, which trusts it anyway.
+    pub(crate) fn signer(&self, name: &StreamName) -> Result<Response<Body>, Problem> {
+        let key = self.server.backstage.signer(name);
+        let key = key.ok_or_else(|| Problem::not_found("this stream is not signed"))?;
+        let text = serde_json::to_vec(&Signer { key }).map_err(|_| Problem::not_found("no key"))?;
+        let mut response = Response::new(Body::from_bytes(text.into()));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CACHE_CONTROL, NO_CACHE);
         Ok(response)
     }
 

@@ -22,6 +22,10 @@ pub(crate) enum Route<'a> {
     /// A media playlist by the name of its file.
     Playlist(StreamName, &'a str),
     Object(StreamName, ObjectName),
+    /// What the origin signed of a part or of an epoch.
+    Seal(StreamName, ObjectName),
+    /// With which key.
+    Signer(StreamName),
     Flv(StreamName),
     WatchList,
     Status(StreamName),
@@ -142,6 +146,11 @@ impl<'a> Route<'a> {
         match rest {
             "index.m3u8" => Some(Self::Multivariant(name)),
             "status.json" => Some(Self::Status(name)),
+            "signer.json" => Some(Self::Signer(name)),
+            _ if rest.ends_with(".seal") => {
+                let object: ObjectName = rest.strip_suffix(".seal")?.parse().ok()?;
+                (!matches!(object, ObjectName::Segment(..))).then_some(Self::Seal(name, object))
+            }
             _ if rest.ends_with(".m3u8") && !rest.contains('/') => Some(Self::Playlist(name, rest)),
             _ => rest.parse().ok().map(|object| Self::Object(name, object)),
         }
@@ -177,6 +186,8 @@ impl<'a> Route<'a> {
             | Self::Multivariant(name)
             | Self::Playlist(name, _)
             | Self::Object(name, _)
+            | Self::Seal(name, _)
+            | Self::Signer(name)
             | Self::Flv(name)
             | Self::Status(name) => Some(name),
             Self::Page(_)
@@ -203,7 +214,7 @@ impl<'a> Route<'a> {
             Self::Asset(_) => Kind::Asset,
             Self::Multivariant(_) => Kind::Multivariant,
             Self::Playlist(..) => Kind::Playlist,
-            Self::Object(..) => Kind::Object,
+            Self::Object(..) | Self::Seal(..) | Self::Signer(_) => Kind::Object,
             Self::Flv(_) => Kind::Flv,
             Self::WatchList | Self::Status(_) => Kind::Status,
             Self::Metrics => Kind::Metrics,
@@ -258,6 +269,10 @@ mod tests {
             ("/live/demo/0123456789abcdef.0.m3u8", Route::Playlist(name(), "0123456789abcdef.0.m3u8")),
             ("/live/demo/0123456789abcdef/init.mp4", Route::Object(name(), ObjectName::Init(epoch))),
             ("/live/demo/0123456789abcdef/7.2.m4s", Route::Object(name(), ObjectName::Part(epoch, 7, 2))),
+            ("/live/demo/signer.json", Route::Signer(name())),
+            ("/live/demo/0123456789abcdef/7.2.m4s.seal", Route::Seal(name(), ObjectName::Part(epoch, 7, 2))),
+            ("/live/demo/0123456789abcdef/init.mp4.seal", Route::Seal(name(), ObjectName::Init(epoch))),
+            ("/live/demo/0123456789abcdef/7.m4s.seal", Route::Unknown),
             ("/api/v1/studio/streams/demo", Route::ApiStudioStream(name())),
             ("/api/v1/studio/streams/demo/key", Route::ApiStudioKey(name())),
             ("/api/v1/studio/streams/demo/access", Route::ApiStudioAccess(name())),

@@ -62,7 +62,7 @@ pub(crate) struct Steward {
     /// What the network has to say.
     told: watch::Receiver<Told>,
     /// When the coordinator was told where the box is, and what.
-    sent: Option<(Instant, Places)>,
+    sent: Option<(Instant, Places, u64)>,
     line: Line,
     backoff: Backoff,
     /// Whether the coordinator knows of this start.
@@ -235,7 +235,7 @@ impl Steward {
         let boot = self.kept.wireguard.last().map_or(1, |binding| binding.claims().boot);
         let epoch = self.map.as_ref().map(PeerMap::epoch);
         let told = self.told.borrow_and_update().clone();
-        self.sent = Some((Instant::now(), told.endpoints.clone()));
+        self.sent = Some((Instant::now(), told.endpoints.clone(), told.publications));
         let heartbeat = report::heartbeat(boot, epoch, self.revocations.digest(), told, &self.streams);
         let answer: HeartbeatResponse = self.desk.post(path::HEARTBEAT, &heartbeat).await?;
         self.heard.send_if_modified(|heard| {
@@ -367,9 +367,10 @@ impl Steward {
 }
 
 /// When the network has other places to tell than were told, and the last word is a while ago.
-async fn moved(told: &mut watch::Receiver<Told>, sent: &Option<(Instant, Places)>) {
-    let Some((at, places)) = sent else { return std::future::pending().await };
-    while told.borrow_and_update().endpoints == *places {
+async fn moved(told: &mut watch::Receiver<Told>, sent: &Option<(Instant, Places, u64)>) {
+    let Some((at, places, publications)) = sent else { return std::future::pending().await };
+    let same = |told: &Told| told.endpoints == *places && told.publications == *publications;
+    while same(&told.borrow_and_update()) {
         if told.changed().await.is_err() {
             // There is no network: nothing will ever move.
             return std::future::pending().await;

@@ -23,4 +23,6 @@ pub(crate) struct Heard {
 pub(crate) struct Told {
     pub(crate) endpoints: List<Endpoint, ENDPOINTS_MAX>,
     pub(crate) paths: List<PeerPath, PEERS_MAX>,
+    /// Rises whenever somebody begins or ends to publish here.
+    pub(crate) publications: u64,
 }

@@ -328,6 +328,14 @@ impl Backstage for Stage {
         if name.as_str() == "demo" { Ok(()) } else { Err(BackstageError::NotFound) }
     }
 
+    fn want<'a>(&'a self, _name: &'a StreamName) -> Option<crate::Wanting<'a>> {
+        None
+    }
+
+    fn signer(&self, _name: &StreamName) -> Option<trust::StreamKey> {
+        None
+    }
+
     fn access(&self, _: &StreamName) -> Access {
         *self.access.lock().unwrap()
     }

@@ -1,0 +1,146 @@
+//! One stream of another box for as long as it is wanted: asks the coordinator again and again from whom to take it, and
+//! goes on with what it knows when there is no answer.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use relay::{Carrier, CarrierConfig, Parent, Report, Shown, Tally};
+use store::Live;
+use stream::StreamName;
+use swarm::fetch::Fault;
+use swarm::part::{StripeCount, Stripes};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant as TokioInstant, sleep_until};
+use trust::BoxKey;
+use wire::{Code, ParentsResponse};
+
+use super::house::{Court, Roads};
+use super::{Carriers, lock};
+
+/// Nobody watches it here and nobody takes it from here for so long: it is let go.
+const IDLE: Duration = Duration::from_secs(30);
+/// How often that is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Between two questions, however badly it goes.
+const ASK_PAUSE: Duration = Duration::from_secs(1);
+/// A parent that failed is named to the coordinator for so long.
+const FAILED_FOR: Duration = Duration::from_secs(60);
+/// What a path is taken to be while nobody measured it, in milliseconds.
+const ROUND_TRIP_MS: u64 = 60;
+const REPORTS_MAX: usize = 32;
+
+pub(super) struct Keep {
+    pub(super) carriers: Arc<Carriers>,
+    pub(super) name: StreamName,
+    pub(super) live: Arc<Live>,
+    pub(super) tally: Arc<Tally>,
+    pub(super) wanted: Arc<Mutex<Instant>>,
+}
+
+impl Keep {
+    pub(super) async fn run(self, answer: ParentsResponse, shows: watch::Sender<Option<Shown>>) {
+        let Some(stripes) = StripeCount::new(answer.stripes) else {
+            tracing::warn!(stripes = answer.stripes, "the coordinator names an impossible number of stripes");
+            return self.carriers.end(&self.name);
+        };
+        let (parents, named) = watch::channel(self.parents(&answer));
+        let (reports, mut told) = mpsc::channel(REPORTS_MAX);
+        let config = CarrierConfig {
+            name: self.name.clone(),
+            origin: answer.owner,
+            live: Arc::clone(&self.live),
+            stripes,
+            tally: Arc::clone(&self.tally),
+        };
+        let (ways, judge) = (Roads(Arc::clone(&self.carriers)), Arc::new(Court(Arc::clone(&self.carriers))));
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(Carrier::run(config, ways, judge, named, shows, reports));
+        let mut failed: Vec<(BoxKey, Instant)> = Vec::new();
+        let mut asked = TokioInstant::now();
+        let mut next = asked + Duration::from_secs(u64::from(answer.next_s.clamp(1, 60)));
+        loop {
+            tokio::select! {
+                report = told.recv() => match report {
+                    None => break,
+                    Some(Report::Starved) => next = next.min(asked + ASK_PAUSE),
+                    Some(Report::Demoted { parent, fault }) => {
+                        // One that serves nothing wrong, but is gone or slow, may be named again later.
+                        let for_good = fault == Fault::Forged;
+                        let until = if for_good { Duration::from_secs(u64::from(u32::MAX)) } else { FAILED_FOR };
+                        failed.push((parent, Instant::now() + until));
+                        next = next.min(asked + ASK_PAUSE);
+                    }
+                },
+                () = sleep_until(next) => {
+                    asked = TokioInstant::now();
+                    next = asked + self.ask_again(&mut failed, &parents, &answer).await;
+                }
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+            if !self.is_wanted() {
+                break;
+            }
+        }
+        drop(tasks);
+        let mut question = self.carriers.question(&self.name, &self.tally, &[], 0);
+        question.leaving = true;
+        let _ = tokio::time::timeout(Duration::from_secs(5), self.carriers.ask(&question)).await;
+        self.carriers.end(&self.name);
+    }
+
+    /// Asks, and gives the pause until the next time.
+    async fn ask_again(
+        &self,
+        failed: &mut Vec<(BoxKey, Instant)>,
+        parents: &watch::Sender<Vec<Parent>>,
+        first: &ParentsResponse,
+    ) -> Duration {
+        failed.retain(|(_, until)| *until > Instant::now());
+        let names: Vec<_> = failed.iter().map(|(key, _)| *key).collect();
+        let viewers = u32::try_from(self.live.viewers()).unwrap_or(u32::MAX);
+        let question = self.carriers.question(&self.name, &self.tally, &names, viewers);
+        match self.carriers.ask(&question).await {
+            Ok(answer) => {
+                if answer.owner != first.owner {
+                    tracing::warn!(stream.id = %self.name, "the stream is another box's now");
+                    self.carriers.end(&self.name);
+                }
+                let named = self.parents(&answer);
+                parents.send_if_modified(|before| {
+                    let changed = *before != named;
+                    *before = named;
+                    changed
+                });
+                Duration::from_secs(u64::from(answer.next_s.clamp(1, 60)))
+            }
+            Err(error) => {
+                if error.code() != Code::TryAgain {
+                    tracing::debug!(stream.id = %self.name, %error, "no word from the coordinator");
+                }
+                // With the parents that are known the stream goes on.
+                Duration::from_secs(5)
+            }
+        }
+    }
+
+    fn parents(&self, answer: &ParentsResponse) -> Vec<Parent> {
+        let round_trips = self.carriers.round_trips();
+        let entries = answer.parents.iter().map(|entry| Parent {
+            key: entry.key,
+            score: entry.score,
+            round_trip_ms: round_trips.get(&entry.key).copied().unwrap_or(ROUND_TRIP_MS),
+            stripes: Stripes(entry.stripes),
+            barred: Stripes(entry.barred),
+        });
+        entries.collect()
+    }
+
+    fn is_wanted(&self) -> bool {
+        let gives = self.tally.flows().iter().any(|(_, flow)| flow.gives != 0);
+        if self.live.is_watched() || gives {
+            *lock(&self.wanted) = Instant::now();
+            return true;
+        }
+        lock(&self.wanted).elapsed() < IDLE
+    }
+}
