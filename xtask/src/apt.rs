@@ -93,7 +93,6 @@ impl Purpose {
                     &[
                         tool("conntrack", "conntrack"),
                         tool("iproute2", "ip"),
-                        library("libfaketime"),
                         tool("miniupnpd-nftables", "miniupnpd"),
                         tool("nftables", "nft"),
                     ]

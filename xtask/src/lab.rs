@@ -4,6 +4,7 @@
 //! in docs/nat.md, which is read here, so that the page and the test can't drift apart.
 
 mod cell;
+mod clock;
 mod dice;
 mod expect;
 mod flooder;

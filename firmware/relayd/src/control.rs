@@ -11,7 +11,7 @@ pub(crate) mod hour;
 pub(crate) mod kept;
 pub(crate) mod keys;
 mod pin;
-mod plan;
+pub(crate) mod plan;
 mod push;
 pub(crate) mod relay;
 pub(crate) mod report;

@@ -89,7 +89,7 @@ async fn join(args: Args) -> Result<()> {
         }
         if !before.is_revoked() {
             println!("This box came in by this invite before. Nothing was changed.");
-            return crate::standing::show(&args.data_dir);
+            return crate::standing::show(&args.data_dir, hour.now());
         }
     }
     let keys = Keys::open(&dir)?;
@@ -108,7 +108,7 @@ async fn join(args: Args) -> Result<()> {
     let kept = enrol(&args, &ticket, &keys, &mut desk, &dir).await?;
     kept::write_floor(&dir, hour.floor()).await?;
     println!("Joined as {}.", kept.chain.certificate.claims().name);
-    crate::standing::show(&args.data_dir)
+    crate::standing::show(&args.data_dir, hour.now())
 }
 
 /// Only that the invite is for another mesh counts before the time is known.

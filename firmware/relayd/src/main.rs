@@ -7,6 +7,7 @@ mod advice;
 mod announce;
 mod backstage;
 mod carry;
+mod clock;
 mod control;
 mod health;
 #[allow(dead_code, reason = "it is the relay that talks to other boxes")]
@@ -48,6 +49,8 @@ enum Command {
     Join(join::Args),
     /// Forget the mesh that this box is in.
     Leave(leave::Args),
+    /// Keep this board's clock right by the coordinator's word, for boards without a clock of their own
+    Clock(clock::Args),
     /// Say how this box stands in its mesh.
     Status(standing::Args),
     /// Say what stands between this box and its friends, and what to do about it
@@ -81,6 +84,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Run(args) => run::run(*args).map(|()| ExitCode::SUCCESS),
         Command::Join(args) => join::run(args).map(|()| ExitCode::SUCCESS),
         Command::Leave(args) => leave::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Clock(args) => clock::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Status(args) => standing::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => standing::examine(&args).map(|()| ExitCode::SUCCESS),
         Command::CheckConfig { file } => {

@@ -20,7 +20,7 @@ mod viewers;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use dataplane::{
@@ -32,8 +32,8 @@ use trust::map::PEERS_MAX;
 use trust::{BoxKey, Endpoint, List, Ula, WireGuardKey};
 
 use crate::control::ask::Desk;
-use crate::control::hour::Hour;
-use crate::control::kept::Kept;
+use crate::control::hour::{self, Hour};
+use crate::control::kept::{self, Kept};
 use crate::control::keys::Keys;
 use crate::control::relay::Relay;
 use crate::control::talk::{Heard, Told};
@@ -48,7 +48,9 @@ const MTU: u16 = mesh::INNER_MTU;
 /// How often addresses are looked at, and peers' states told.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How often a board without the time looks whether it has it.
-const CLOCK_EVERY: Duration = Duration::from_secs(2);
+const CLOCK_EVERY: Duration = Duration::from_millis(500);
+/// How long a board waits whose clock goes back. `relayd clock` guesses after a minute.
+const EARLIER_MAX: Duration = Duration::from_secs(90);
 /// How often memberships are judged again, since they end by the clock.
 const JUDGE_EVERY: Duration = Duration::from_secs(60);
 
@@ -83,7 +85,7 @@ pub(crate) async fn run(plan: Plan) {
 }
 
 async fn attend(plan: Plan) -> Result<()> {
-    wait_for_the_time().await;
+    wait_for_the_time(&plan).await;
     let keys = Keys::open(&plan.dir)?;
     let (inner, outer) = UnixDatagram::pair().context("a pair of sockets")?;
     let desk = Desk::new(
@@ -114,16 +116,24 @@ async fn attend(plan: Plan) -> Result<()> {
     net.run().await
 }
 
-/// Handshakes carry time stamps that peers never let go back, so a board whose clock is not set has to wait for it.
-async fn wait_for_the_time() {
-    if dataplane::clock_is_set() {
+/// Handshakes carry time stamps that peers never let go back. So a board whose clock is not set has to wait for
+/// `relayd clock`, or the network's time service; one that shows less than was seen before waits for a while, since a
+/// peer that hears of its start from the coordinator takes it anyway.
+async fn wait_for_the_time(plan: &Plan) {
+    let before = kept::read_floor(&plan.dir).unwrap_or_default();
+    let began = Instant::now();
+    let may_go = || {
+        let is_later = hour::shown() >= before || began.elapsed() >= EARLIER_MAX;
+        dataplane::clock_is_set() && is_later
+    };
+    if may_go() {
         return;
     }
-    tracing::warn!("this board's clock is not set: the mesh's network waits for it");
-    while !dataplane::clock_is_set() {
+    tracing::warn!(shown = %hour::shown(), "this board's clock is not set: the mesh's network waits for it");
+    while !may_go() {
         tokio::time::sleep(CLOCK_EVERY).await;
     }
-    tracing::info!("the clock is set");
+    tracing::info!(shown = %hour::shown(), "the clock is set");
 }
 
 /// The network as it runs.
@@ -315,6 +325,7 @@ impl Net {
         let places = self.places.borrow().clone();
         let (endpoints, nat) = places.map(|places| (places.endpoints, places.nat)).unwrap_or_default();
         let standing = Standing {
+            now: self.plan.hour.known(),
             interface: self.plan.interface.clone(),
             port: self.handle.port(),
             router: nat,

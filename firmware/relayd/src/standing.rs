@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use trust::map::Staleness;
-use trust::{Authority, MembershipState, Roster};
+use trust::{Authority, MembershipState, Roster, UnixSeconds};
 
 use crate::control::hour::Hour;
 use crate::control::kept::{self, Kept};
@@ -22,8 +22,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    show(&args.data_dir)?;
-    match ask(&args.data_dir)? {
+    let standing = ask(&args.data_dir)?;
+    show(&args.data_dir, hour(&args.data_dir, standing.as_ref()))?;
+    match standing {
         Some(standing) => print!("{}", table(&standing)),
         None => println!("daemon       not running: relayd run"),
     }
@@ -35,7 +36,7 @@ pub(crate) fn examine(args: &Args) -> Result<()> {
     let dir = kept::directory(&args.data_dir);
     let kept = Kept::read(&dir)?;
     let standing = ask(&args.data_dir)?;
-    let now = Hour::new(&dir, 0).now();
+    let now = hour(&args.data_dir, standing.as_ref());
     let findings = advice::findings(kept.as_ref(), standing.as_ref(), now);
     let mut wrong = 0;
     for finding in &findings {
@@ -44,6 +45,12 @@ pub(crate) fn examine(args: &Args) -> Result<()> {
     }
     anyhow::ensure!(wrong == 0, "{wrong} of {} points need attention", findings.len());
     Ok(())
+}
+
+/// As the coordinator told the daemon; else what this board's clock shows, which is never before what was seen.
+fn hour(data_dir: &Path, standing: Option<&Standing>) -> UnixSeconds {
+    let hour = Hour::new(&kept::directory(data_dir), 0);
+    standing.and_then(|standing| standing.now).unwrap_or_else(|| hour.now().max(hour.floor()))
 }
 
 fn ask(data_dir: &Path) -> Result<Option<Standing>> {
@@ -88,13 +95,13 @@ fn bytes(n: u64) -> String {
     }
 }
 
-pub(crate) fn show(data_dir: &Path) -> Result<()> {
+/// How the box stands at `now`, from what it keeps.
+pub(crate) fn show(data_dir: &Path, now: UnixSeconds) -> Result<()> {
     let dir = kept::directory(data_dir);
     let Some(kept) = Kept::read(&dir)? else {
         println!("This box belongs to no mesh. With an invite: relayd join INVITE");
         return Ok(());
     };
-    let now = Hour::new(&dir, 0).now();
     let membership = kept.membership.claims();
     println!("name         {}", kept.chain.certificate.claims().name);
     println!("address      {}", membership.address);
@@ -119,15 +126,14 @@ pub(crate) fn show(data_dir: &Path) -> Result<()> {
         }
     };
     println!("membership   {state}");
-    println!("peers        {}", peers(&kept, &dir)?);
+    println!("peers        {}", peers(&kept, &dir, now)?);
     Ok(())
 }
 
-fn peers(kept: &Kept, dir: &Path) -> Result<String> {
+fn peers(kept: &Kept, dir: &Path, now: UnixSeconds) -> Result<String> {
     let coordinator = kept.coordinator()?;
     let map = kept::read_map(dir, kept.key(), &coordinator).context("reading the map")?;
     let Some(map) = map else { return Ok("no map yet".to_owned()) };
-    let now = Hour::new(dir, 0).now();
     let revocations = kept.revocations();
     let authority = Authority { root: &kept.root, coordinator: &coordinator, revocations: &revocations };
     let verdicts = map.peers(&authority, now, &mut Roster::new());

@@ -1,6 +1,6 @@
 //! A real mesh in a world: the coordinator in its namespace, boxes in theirs, joined by invites through the real API.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use data_encoding::BASE64URL_NOPAD;
 
 use super::cell::{Fleet, Limits, Overlay, Running};
+use super::clock::BoardClock;
 use super::plan::{COORDINATOR, COORDINATOR_V4, SERVICE, Site};
 use super::world::World;
 use crate::build::MeshBinaries;
@@ -31,19 +32,12 @@ pub(crate) struct House<'a> {
     binaries: &'a MeshBinaries,
     boxes: BTreeMap<String, Child>,
     service: Option<Child>,
-    /// Boxes that believe in another time.
-    clocks: BTreeMap<String, Faketime>,
+    /// Boards that have a clock of their own.
+    clocks: BTreeMap<String, BoardClock>,
+    /// Their `relayd clock`, each with the right to set it.
+    setters: BTreeMap<String, Child>,
     /// How often boxes were started.
     starts: usize,
-}
-
-/// A library that goes into a process and tells it another time; each start of a program begins at the same instant, as
-/// a board without a battery does.
-#[derive(Clone, Debug)]
-pub(crate) struct Faketime {
-    pub(crate) library: PathBuf,
-    /// As faketime(1) reads it, in UTC.
-    pub(crate) start: String,
 }
 
 impl<'a> House<'a> {
@@ -55,6 +49,7 @@ impl<'a> House<'a> {
             boxes: BTreeMap::new(),
             service: None,
             clocks: BTreeMap::new(),
+            setters: BTreeMap::new(),
             starts: 0,
         };
         let url = format!("https://{COORDINATOR}:{SERVICE_PORT}");
@@ -114,6 +109,7 @@ impl<'a> House<'a> {
     /// `relayd join` and then `relayd run` at this site; gives the address in the mesh.
     pub(crate) fn bring_in(&mut self, site: &Site, invite: &str) -> Result<IpAddr> {
         let dir = self.box_dir(&site.name);
+        self.power_on(site, &dir)?;
         let joined = command::output(self.relayd(site, "join").arg(invite).arg("--data-dir").arg(&dir))
             .with_context(|| format!("{} does not come in", site.name))?;
         std::fs::write(join_log(self.world, &site.name), &joined).context("keeping what join said")?;
@@ -127,11 +123,22 @@ impl<'a> House<'a> {
             self.world.namespace(&site.host).command(&self.binaries.relayd, &self.world.hosts());
         command.arg(word);
         if let Some(clock) = self.clocks.get(&site.name) {
-            command.env("LD_PRELOAD", &clock.library).env("FAKETIME", &clock.start).env("TZ", "UTC");
-            // Timers run as they do on a board, from its start.
-            command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+            clock.put_into(&mut command, word == "clock");
         }
         command
+    }
+
+    /// A board without a battery begins in 1970, and with it the service that sets its clock.
+    fn power_on(&mut self, site: &Site, dir: &Path) -> Result<()> {
+        let Some(clock) = self.clocks.get(&site.name) else { return Ok(()) };
+        clock.power_on()?;
+        std::fs::create_dir_all(dir).context("a box's directory")?;
+        let mut keep = self.relayd(site, "clock");
+        keep.arg("--data-dir").arg(dir).env("RUST_LOG", "info");
+        let log = self.world.dir().join(format!("{}-clock-{}.log", site.name, self.starts));
+        let child = Child::start(&format!("relayd clock of {}", site.name), &keep, &log)?;
+        self.setters.insert(site.name.clone(), child);
+        Ok(())
     }
 
     fn start(&mut self, site: &Site, dir: &Path) -> Result<()> {
@@ -160,14 +167,20 @@ impl Running for House<'_> {
         let status = |site: &Site| self.status(site).unwrap_or_else(|error| format!("{error:#}\n"));
         let said =
             self.world.sites().iter().map(|site| format!("  {}:\n{}", site.name, indented(&status(site))));
-        let logs = self.service.iter().chain(self.boxes.values()).map(Child::log_tail);
+        let children = self.service.iter().chain(self.setters.values()).chain(self.boxes.values());
+        let logs = children.map(Child::log_tail);
         said.chain(logs).collect()
     }
 
     fn restart(&mut self, name: &str) -> Result<()> {
         let site = self.world.site(name);
         self.boxes.get_mut(name).with_context(|| format!("there is no box {name}"))?.kill();
-        self.start(site, &self.box_dir(name))
+        if let Some(setter) = self.setters.get_mut(name) {
+            setter.kill();
+        }
+        let dir = self.box_dir(name);
+        self.power_on(site, &dir)?;
+        self.start(site, &dir)
     }
 
     fn kill_coordinator(&mut self) {
@@ -216,13 +229,13 @@ fn mesh_address(said: &str) -> Result<IpAddr> {
 #[derive(Debug)]
 pub(crate) struct Mesh {
     pub(crate) binaries: MeshBinaries,
-    /// Of boxes that believe in another time.
-    pub(crate) clocks: BTreeMap<String, Faketime>,
+    /// Boards that begin in 1970.
+    pub(crate) clockless: BTreeSet<String>,
 }
 
 impl Mesh {
     pub(crate) fn new(binaries: MeshBinaries) -> Mesh {
-        Mesh { binaries, clocks: BTreeMap::new() }
+        Mesh { binaries, clockless: BTreeSet::new() }
     }
 }
 
@@ -233,7 +246,11 @@ impl Overlay for Mesh {
 
     fn bring_up<'a>(&'a self, world: &'a World, stop: &Stop) -> Result<Fleet<'a>> {
         let mut house = House::open(world, &self.binaries, stop)?;
-        house.clocks = self.clocks.clone();
+        for board in &self.clockless {
+            let clock = BoardClock::of(world.dir(), board);
+            clock.make()?;
+            house.clocks.insert(board.clone(), clock);
+        }
         let names = world.sites().iter().map(|site| site.name.as_str());
         let invites = names.map(|name| house.invite(name)).collect::<Result<Vec<_>>>()?;
         let mut sites = world.sites().iter().zip(&invites).collect::<Vec<_>>();

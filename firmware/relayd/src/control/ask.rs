@@ -101,15 +101,7 @@ impl Desk {
 
     /// Asks for the time, and follows it. True if the clock was off.
     pub(crate) async fn time(&mut self, root: &RootKey, revocations: &Revocations) -> Result<bool, AskError> {
-        let nonce = Nonce(random().map_err(|_| AskError::Sign)?);
-        let body = serde_json::to_vec(&TimeRequest { nonce }).map_err(AskError::Unreadable)?;
-        let asked = Instant::now();
-        let (status, body) =
-            self.channel.ask(Method::Post, path::TIME, None, body).await.map_err(AskError::Channel)?;
-        let round_trip = asked.elapsed();
-        let answer: TimeResponse = read(status, &body)?;
-        let answer = Answer { certificate: &answer.certificate, time: &answer.time, round_trip };
-        self.hour.follow(&answer, &nonce, root, revocations).map_err(AskError::Clock)
+        follow(&mut self.channel, &self.hour, root, revocations).await
     }
 
     pub(crate) async fn post<T: DeserializeOwned>(
@@ -180,6 +172,42 @@ impl Desk {
         };
         Signed::sign(request, &self.identity).map(|signed| signed.to_string()).map_err(|_| AskError::Sign)
     }
+}
+
+/// Asks for the time alone, which anybody may.
+pub(crate) struct TimeDesk(Channel);
+
+impl TimeDesk {
+    pub(crate) fn new(url: CoordinatorUrl, pin: TlsPin) -> Result<Self> {
+        Channel::new(url, pin).map(Self)
+    }
+
+    /// As [`Desk::time`].
+    pub(crate) async fn follow(
+        &mut self,
+        hour: &Hour,
+        root: &RootKey,
+        revocations: &Revocations,
+    ) -> Result<bool, AskError> {
+        follow(&mut self.0, hour, root, revocations).await
+    }
+}
+
+async fn follow(
+    channel: &mut Channel,
+    hour: &Hour,
+    root: &RootKey,
+    revocations: &Revocations,
+) -> Result<bool, AskError> {
+    let nonce = Nonce(random().map_err(|_| AskError::Sign)?);
+    let body = serde_json::to_vec(&TimeRequest { nonce }).map_err(AskError::Unreadable)?;
+    let asked = Instant::now();
+    let answer = channel.ask(Method::Post, path::TIME, None, body).await;
+    let round_trip = asked.elapsed();
+    let (status, body) = answer.map_err(AskError::Channel)?;
+    let answer: TimeResponse = read(status, &body)?;
+    let answer = Answer { certificate: &answer.certificate, time: &answer.time, round_trip };
+    hour.follow(&answer, &nonce, root, revocations).map_err(AskError::Clock)
 }
 
 /// Why the answer is not what was asked for.

@@ -120,7 +120,12 @@ pub(crate) async fn write_map(dir: &Path, map: &PeerMap) -> Result<()> {
 
 /// A time that is certainly past; none before the first was saved.
 pub(crate) fn read_floor(dir: &Path) -> Option<UnixSeconds> {
-    let text = std::fs::read_to_string(dir.join(CLOCK)).ok()?;
+    read_time(&dir.join(CLOCK))
+}
+
+/// A time alone in a file.
+pub(crate) fn read_time(path: &Path) -> Option<UnixSeconds> {
+    let text = std::fs::read_to_string(path).ok()?;
     text.trim().parse().ok().map(UnixSeconds::new)
 }
 

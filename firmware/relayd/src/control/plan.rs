@@ -6,22 +6,22 @@ use trust::{Membership, MembershipState, UnixSeconds};
 
 /// How long to wait after failures in a row. Refuses to grow beyond [`Backoff::LONGEST`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
     const FIRST: Duration = Duration::from_secs(1);
-    pub(super) const LONGEST: Duration = Duration::from_secs(300);
+    pub(crate) const LONGEST: Duration = Duration::from_secs(300);
 
     /// Between half of the wait and the whole of it, by `luck`: boxes that lost one coordinator don't come back at once.
-    pub(super) fn handle_failure(&mut self, luck: u32) -> Duration {
+    pub(crate) fn handle_failure(&mut self, luck: u32) -> Duration {
         let wait = Self::FIRST.saturating_mul(1 << self.failures.min(16)).min(Self::LONGEST);
         self.failures = self.failures.saturating_add(1);
         wait / 2 + wait / 2 * (luck % 1000) / 1000
     }
 
-    pub(super) fn handle_success(&mut self) {
+    pub(crate) fn handle_success(&mut self) {
         self.failures = 0;
     }
 }

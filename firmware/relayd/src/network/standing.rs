@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
-use trust::{Name, Ula};
+use trust::{Name, Ula, UnixSeconds};
 use wire::heartbeat::PathKind;
 
 const SOCKET: &str = "status.sock";
@@ -22,6 +22,9 @@ const ANSWER_BYTES_MAX: u64 = 1 << 20;
 /// The box in its network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Standing {
+    /// What time it is by the coordinator, where it said so.
+    #[serde(default)]
+    pub(crate) now: Option<UnixSeconds>,
     pub(crate) interface: String,
     pub(crate) port: u16,
     /// What the box's own router does.

@@ -1,50 +1,57 @@
 //! Boxes that come in: one whose board believes that it is 1970, and many in a row behind all sorts of routers.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
 use super::{Report, Scene};
+use crate::lab::clock::BoardClock;
 use crate::lab::dice::Dice;
-use crate::lab::house::{self, Faketime};
+use crate::lab::house;
 use crate::lab::kind::{Cell, Kind};
 use crate::lab::plan::Wanted;
 use crate::lab::stage::Stage;
 use crate::lab::summary;
 
-/// Shortly after the first of January 1970, as a board without a battery starts.
-const START: &str = "@1970-01-01 00:00:10";
 /// How long a box may take after it was pulled from the wall.
 const RESTART_LIMIT: Duration = Duration::from_secs(40);
 const RESTARTS: u32 = 2;
+/// The same when nobody is there who knows the time: the box waits a minute before it guesses.
+const ALONE_LIMIT: Duration = Duration::from_secs(120);
+/// How far a clock may be off that was set by somebody who knew.
+const APART_MAX: Duration = Duration::from_secs(3);
 
 pub(super) fn clock_1970(scene: &Scene<'_>, report: &mut Report) -> Result<()> {
     let boxes = [Wanted::new("a", Kind::Easy), Wanted::new("b", Kind::Easy), Wanted::CAROL];
     let mut mesh = scene.mesh();
-    mesh.clocks.insert("b".to_owned(), Faketime { library: faketime()?, start: START.to_owned() });
+    mesh.clockless.insert("b".to_owned());
     let ways = [["b", "a"], ["a", "b"], ["b", "carol"], ["carol", "b"]];
     let play = |stage: &mut Stage<'_>, report: &mut Report| {
         let said = std::fs::read_to_string(house::join_log(stage.world, "b")).context("what join said")?;
         report.find(said.contains("clock was off"), "join found that the clock was off".to_owned());
+        let clock = BoardClock::of(stage.world.dir(), "b");
         let limit = scene.overlay().limits().connect;
         let mut up = scene.connected(stage, report, &ways, limit, "joined in 1970");
         for _ in 0..RESTARTS {
             if up {
                 stage.fleet.running.restart("b")?;
                 up = scene.connected(stage, report, &ways, RESTART_LIMIT, "restarted, in 1970 again");
+                let apart = clock.apart()?;
+                report.find(
+                    apart <= APART_MAX,
+                    format!("the board's clock is {:.1} s off", apart.as_secs_f64()),
+                );
             }
+        }
+        if up {
+            stage.fleet.running.kill_coordinator();
+            stage.fleet.running.restart("b")?;
+            let when = "restarted in 1970, and no coordinator";
+            scene.connected(stage, report, &ways, ALONE_LIMIT, when);
         }
         Ok(())
     };
     scene.stage_with(&mesh, &boxes, report, |_| Ok(()), play)
-}
-
-/// Debian puts it below the name of the machine's architecture.
-fn faketime() -> Result<PathBuf> {
-    let libraries = std::fs::read_dir("/usr/lib").context("looking for libfaketime")?;
-    let places = libraries.flatten().map(|entry| entry.path().join("faketime/libfaketime.so.1"));
-    places.into_iter().find(|place| place.is_file()).context("libfaketime is missing: cargo xtask apt lab")
 }
 
 const JOINS: usize = 20;
