@@ -57,12 +57,18 @@ impl Outlet {
 }
 
 /// Ends when the child is gone, or the stream.
-pub(crate) async fn give_feed(given: Given, asked: FeedRequest, outlet: Outlet) {
+pub(crate) async fn give_feed(
+    given: Given,
+    asked: FeedRequest,
+    outlet: Outlet,
+    leaving: watch::Receiver<bool>,
+) {
     let stripes = Stripes(asked.stripes);
     let Some(count) = StripeCount::new(asked.of) else { return };
     outlet.tally.with(&outlet.child, |flow| flow.gives |= stripes.0);
     let (child, tally) = (outlet.child, Arc::clone(&outlet.tally));
-    let mut feed = Feed { live: given.live, outlet, count, stripes, owed: VecDeque::new(), epoch: None };
+    let mut feed =
+        Feed { live: given.live, outlet, count, stripes, owed: VecDeque::new(), epoch: None, leaving };
     let _gone = feed.run(given.hello, asked.from).await;
     tally.with(&child, |flow| flow.gives &= !stripes.0);
 }
@@ -85,6 +91,7 @@ struct Feed {
     owed: VecDeque<Owed>,
     /// The epoch that the child heard of last.
     epoch: Option<EpochId>,
+    leaving: watch::Receiver<bool>,
 }
 
 impl Feed {
@@ -140,9 +147,11 @@ impl Feed {
         timeout(FIRST_MAX, found).await.ok().flatten()
     }
 
-    async fn wait(&self, changes: &mut watch::Receiver<()>) -> Result<(), Gone> {
+    async fn wait(&mut self, changes: &mut watch::Receiver<()>) -> Result<(), Gone> {
         let every = Duration::from_millis(ALIVE_EVERY_MS);
         tokio::select! {
+            // Whoever said so is gone without a word otherwise, which ends the feed as well.
+            Ok(()) = self.leaving.changed() => self.outlet.send(&Frame::Leaving).await,
             changed = timeout(every, changes.changed()) => match changed {
                 Ok(Ok(())) => Ok(()),
                 Ok(Err(_)) => Err(Gone),

@@ -73,7 +73,9 @@ fn answer<H: House>(
     let (sender, receiver) = mpsc::channel(WAITING_MAX);
     let outlet = Outlet { sender, child, uplink: uplink.clone(), tally: tally(asked.name()) };
     match asked {
-        Request::Feed(asked) => drop(tokio::spawn(give_feed(given, asked, outlet))),
+        Request::Feed(asked) => {
+            drop(tokio::spawn(give_feed(given, asked, outlet, house.leaving())));
+        }
         Request::Blocks(asked) => {
             let Some(item) = given.live.sealed(stream::ObjectName::Part(
                 asked.part.epoch,

@@ -71,6 +71,9 @@ pub enum Refused {
 
 /// What this box has for others.
 pub trait House: Send + Sync + 'static {
+    /// Turns true when this box is about to stop.
+    fn leaving(&self) -> watch::Receiver<bool>;
+
     /// The stream, for this child.
     ///
     /// # Errors

@@ -50,6 +50,26 @@ async fn stripes_come_from_several_parents_and_one_may_vanish() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_leaves_is_left_before_it_is_gone() {
+    let world = World::new(4);
+    world.publish(0);
+    world.carry(1, &[0]);
+    world.carry(2, &[0]);
+    world.push(0, 10).await;
+    world.carry(3, &[1, 2]);
+    world.push(0, 15).await;
+    let pulled = world.tally(3).pulled.load(std::sync::atomic::Ordering::Relaxed);
+    let left = world.clone();
+    let leaves = tokio::spawn(async move { left.leave(1).await });
+    world.push(0, 20).await;
+    leaves.await.unwrap();
+    until("the other gives all", || world.parts(3) >= 35).await;
+    assert_eq!(world.live(3).gaps(), 0);
+    let after = world.tally(3).pulled.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(after - pulled <= 4, "nothing much had to be asked for by name: {}", after - pulled);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_forger_is_dropped_and_nothing_of_it_is_kept() {
     for deed in [Deed::BendsBlocks, Deed::BendsItems, Deed::ForeignHello] {
         let mut world = World::new(3);

@@ -9,6 +9,7 @@
 
 mod house;
 mod keep;
+mod line;
 mod origin;
 
 use std::collections::BTreeMap;
@@ -42,6 +43,8 @@ const UNKNOWN_FOR: Duration = Duration::from_secs(3);
 /// Names that are remembered as unknown.
 const UNKNOWN_MAX: usize = 256;
 /// How long a viewer waits for the coordinator's word.
+/// How long children have to find others when this box stops.
+const LEAVE_FOR: Duration = Duration::from_millis(700);
 const ASK_MAX: Duration = Duration::from_secs(4);
 /// How long a viewer waits until a parent has shown whose the stream is.
 const SHOWN_MAX: Duration = Duration::from_secs(4);
@@ -68,6 +71,9 @@ pub(crate) struct Carriers {
     desk: AsyncMutex<Desk>,
     pub(crate) origins: Origins,
     pub(crate) uplink: Uplink,
+    limit_bps: Option<u64>,
+    guarded: bool,
+    leaving: watch::Sender<bool>,
     carried: Mutex<BTreeMap<StreamName, Carried>>,
     unknown: Mutex<BTreeMap<StreamName, Instant>>,
 }
@@ -81,12 +87,15 @@ pub(crate) struct Parts {
     pub(crate) told: watch::Receiver<Told>,
     pub(crate) inside: Inside,
     pub(crate) keys: Keys,
+    /// The friend's limit.
     pub(crate) uplink_bps_max: Option<u64>,
+    /// Whether the household's line is guarded.
+    pub(crate) guarded: bool,
 }
 
 impl Carriers {
     pub(crate) fn new(parts: Parts) -> Result<Arc<Self>> {
-        let Parts { store, kept, hour, heard, told, inside, keys, uplink_bps_max } = parts;
+        let Parts { store, kept, hour, heard, told, inside, keys, uplink_bps_max, guarded } = parts;
         let desk = Desk::new(kept.url.clone(), kept.pin, keys.identity.clone(), kept.mesh(), hour.clone())?;
         let uplink = Uplink::default();
         uplink.set(uplink_bps_max);
@@ -101,6 +110,9 @@ impl Carriers {
             desk: AsyncMutex::new(desk),
             origins,
             uplink,
+            limit_bps: uplink_bps_max,
+            guarded,
+            leaving: watch::Sender::new(false),
             carried: Mutex::default(),
             unknown: Mutex::default(),
         }))
@@ -108,6 +120,10 @@ impl Carriers {
 
     /// Lets other boxes in, for as long as there is a network.
     pub(crate) async fn receive(self: Arc<Self>, mut door: Door) {
+        let mut guard = tokio::task::JoinSet::new();
+        if self.guarded && self.limit_bps != Some(0) {
+            guard.spawn(line::guard(Arc::clone(&self), self.limit_bps));
+        }
         while let Some(visitor) = door.accept().await {
             let house = Arc::new(Holder(Arc::clone(&self)));
             let carriers = Arc::clone(&self);
@@ -210,6 +226,24 @@ impl Carriers {
         let task = tokio::spawn(keep.run(answer, shows)).abort_handle();
         carried.insert(name.clone(), Carried { live, origin, shown, tally, wanted, task });
         true
+    }
+
+    /// Tells children and the coordinator that this box stops, and gives them a moment.
+    pub(crate) async fn leave(&self) {
+        self.leaving.send_replace(true);
+        let names: Vec<_> = lock(&self.carried).keys().cloned().collect();
+        let tell = async {
+            for name in names {
+                let mut question = self.question(&name, &Tally::default(), &[], 0);
+                question.leaving = true;
+                if let Err(error) = self.ask(&question).await {
+                    tracing::debug!(%error, "the coordinator does not hear that this box stops");
+                }
+            }
+        };
+        tokio::join!(tokio::time::sleep(LEAVE_FOR), async {
+            let _ = tokio::time::timeout(LEAVE_FOR, tell).await;
+        });
     }
 
     fn end(&self, name: &StreamName) {

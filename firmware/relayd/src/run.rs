@@ -224,6 +224,7 @@ fn carrying(settings: &Settings, plan: &network::Plan, store: &Arc<Store>) -> Re
         inside,
         keys: control::keys::Keys::open(&plan.dir)?,
         uplink_bps_max: settings.upload_bps_max,
+        guarded: settings.guards_line,
     })?;
     Ok((carriers, door))
 }
@@ -353,10 +354,12 @@ impl Doors {
     ) -> Result<()> {
         // A fault in the control plane never stops a stream: it has a task of its own, which nobody waits for.
         let mut control = tokio::task::JoinSet::new();
+        let mut carried = None;
         if let Some(Membership { steward, plan, carrying }) = member {
             control.spawn(steward.run());
             control.spawn(network::run(plan));
             if let Some((carriers, door)) = carrying {
+                carried = Some(Arc::clone(&carriers));
                 control.spawn(carriers.receive(door));
             }
         }
@@ -390,6 +393,9 @@ impl Doors {
         }
         drop(announced);
         tracing::info!("ends");
+        if let Some(carriers) = carried {
+            carriers.leave().await;
+        }
         Ok(())
     }
 }

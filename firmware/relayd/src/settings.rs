@@ -92,6 +92,8 @@ pub(crate) struct WatchFragment {
 pub(crate) struct RelayFragment {
     /// The most that this box gives other boxes, in kbit/s on the line; 0 gives nothing.
     pub(crate) upload_kbps_max: Option<u64>,
+    /// Whether the box gives less when the household's line gets slower.
+    pub(crate) guard_line: Option<bool>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -126,6 +128,7 @@ pub(crate) struct Settings {
     pub(crate) mesh_interface: String,
     pub(crate) mesh_port: u16,
     pub(crate) upload_bps_max: Option<u64>,
+    pub(crate) guards_line: bool,
     pub(crate) streams: Vec<StreamName>,
     pub(crate) access: Access,
     pub(crate) access_fixed: BTreeMap<StreamName, Access>,
@@ -243,6 +246,7 @@ impl Settings {
             packager: media.packager,
             mesh_interface: interface(mesh.interface)?,
             mesh_port: mesh.port.unwrap_or(MESH_PORT),
+            guards_line: relay.guard_line.unwrap_or(true),
             upload_bps_max: relay.upload_kbps_max.map(|kbps| kbps.saturating_mul(1000)),
             streams,
             access: watch.access.unwrap_or_default(),

@@ -49,6 +49,7 @@ struct Machine {
     hello: watch::Sender<Option<Shown>>,
     deed: Mutex<Deed>,
     dead: watch::Sender<bool>,
+    leaving: watch::Sender<bool>,
     reports: Mutex<Vec<Report>>,
     hellos: Mutex<Option<watch::Receiver<Option<Shown>>>>,
 }
@@ -86,6 +87,10 @@ impl Sealer for Seals {
 struct Holder(Arc<Machine>);
 
 impl House for Holder {
+    fn leaving(&self) -> watch::Receiver<bool> {
+        self.0.leaving.subscribe()
+    }
+
     fn give(&self, name: &StreamName, _child: &BoxKey) -> Result<Given, Refused> {
         let live = self.0.store.get(name).ok_or(Refused::NotHere)?;
         let own = self.0.hello.borrow().is_some().then(|| self.0.hello.subscribe());
@@ -220,6 +225,7 @@ impl World {
                 hello: watch::Sender::new(None),
                 deed: Mutex::new(Deed::Honest),
                 dead: watch::Sender::new(false),
+                leaving: watch::Sender::new(false),
                 reports: Mutex::default(),
                 hellos: Mutex::default(),
             })
@@ -328,6 +334,13 @@ impl World {
             tokio::join!(run, hear);
         });
         self.tasks.lock().unwrap().push(task);
+    }
+
+    /// It says that it goes, and is gone a little later.
+    pub(super) async fn leave(&self, at: usize) {
+        self.machines[at].leaving.send_replace(true);
+        sleep(Duration::from_millis(700)).await;
+        self.kill(at);
     }
 
     pub(super) fn kill(&self, at: usize) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use relay::{Given, House, Judge, Refused, Ways};
 use stream::StreamName;
+use tokio::sync::watch;
 use trust::{BoxKey, StreamCertificate};
 use wire::feed::Hello;
 
@@ -14,6 +15,10 @@ use crate::inside::{ConnectError, Stream};
 pub(crate) struct Holder(pub(super) Arc<Carriers>);
 
 impl House for Holder {
+    fn leaving(&self) -> watch::Receiver<bool> {
+        self.0.leaving.subscribe()
+    }
+
     fn give(&self, name: &StreamName, _child: &BoxKey) -> Result<Given, Refused> {
         let carriers = &self.0;
         if carriers.uplink.rate() == Some(0) {

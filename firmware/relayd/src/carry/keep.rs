@@ -19,6 +19,10 @@ use super::{Carriers, lock};
 
 /// Nobody watches it here and nobody takes it from here for so long: it is let go.
 const IDLE: Duration = Duration::from_secs(30);
+/// A stream of which nothing new came for so long is over: its origin is gone without a word.
+const SILENT_MAX: Duration = Duration::from_secs(15);
+/// An ended stream can be read for so long.
+const OVER_FOR: Duration = Duration::from_secs(10);
 /// How often that is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Between two questions, however badly it goes.
@@ -55,6 +59,7 @@ impl Keep {
         let (ways, judge) = (Roads(Arc::clone(&self.carriers)), Arc::new(Court(Arc::clone(&self.carriers))));
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(Carrier::run(config, ways, judge, named, shows, reports));
+        let mut heard = (self.newest(), TokioInstant::now());
         let mut failed: Vec<(BoxKey, Instant)> = Vec::new();
         let mut asked = TokioInstant::now();
         let mut next = asked + Duration::from_secs(u64::from(answer.next_s.clamp(1, 60)));
@@ -80,11 +85,24 @@ impl Keep {
             if !self.is_wanted() {
                 break;
             }
+            let newest = self.newest();
+            if newest != heard.0 {
+                heard = (newest, TokioInstant::now());
+            } else if newest.is_some() && heard.1.elapsed() >= SILENT_MAX {
+                tracing::info!(stream.id = %self.name, "nothing comes any more: it ends here");
+                break;
+            }
         }
         drop(tasks);
+        // Who watches is told that it is over, and has a moment to hear it.
+        self.live.end();
+        let over = TokioInstant::now() + OVER_FOR;
         let mut question = self.carriers.question(&self.name, &self.tally, &[], 0);
         question.leaving = true;
         let _ = tokio::time::timeout(Duration::from_secs(5), self.carriers.ask(&question)).await;
+        if self.live.is_watched() {
+            sleep_until(over).await;
+        }
         self.carriers.end(&self.name);
     }
 
@@ -133,6 +151,11 @@ impl Keep {
             barred: Stripes(entry.barred),
         });
         entries.collect()
+    }
+
+    /// Which part is the newest that anybody gave.
+    fn newest(&self) -> Option<u64> {
+        self.live.newest_part().map(|item| item.stamp().serial)
     }
 
     fn is_wanted(&self) -> bool {
