@@ -14,6 +14,7 @@ mod listener;
 mod members;
 mod openapi;
 mod operator;
+mod parents;
 mod problem;
 mod relay;
 
@@ -27,6 +28,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use stream::StreamName;
 use trust::BoxKey;
 use wire::{Code, ReplayGuard, path};
 
@@ -34,6 +36,7 @@ pub(crate) use listener::{acceptor, serve};
 
 use self::attempts::{Attempts, Rate};
 use self::problem::Refusal;
+use crate::carriers::Carriers;
 use crate::clock;
 use crate::hub::Hub;
 use crate::relay::Relay;
@@ -56,6 +59,8 @@ pub(crate) struct App {
     guard: Mutex<ReplayGuard>,
     attempts: Mutex<Attempts<IpAddr>>,
     heartbeats: Mutex<Attempts<BoxKey>>,
+    asks: Mutex<Attempts<(BoxKey, StreamName)>>,
+    carriers: Mutex<Carriers>,
     relay: Arc<Relay>,
     token: String,
     terms: Terms,
@@ -71,7 +76,9 @@ impl App {
         let guard = Mutex::new(ReplayGuard::new(hub.service.mesh.id(), clock::now()));
         let attempts = Mutex::new(Attempts::new(Rate::STRANGERS));
         let heartbeats = Mutex::new(Attempts::new(Rate::HEARTBEATS));
-        Self { hub, guard, attempts, heartbeats, relay, token, terms, counting }
+        let asks = Mutex::new(Attempts::new(Rate::PARENTS));
+        let carriers = Mutex::default();
+        Self { hub, guard, attempts, heartbeats, asks, carriers, relay, token, terms, counting }
     }
 }
 
@@ -109,6 +116,7 @@ fn routes() -> Routes {
         .get(path::REVOCATIONS, members::revocations)
         .post(path::REVOCATIONS, members::merge_revocations)
         .post(path::EVIDENCE, members::evidence)
+        .post(path::PARENTS, parents::parents)
         .get("/api/v1/openapi.json", openapi::document)
         .get("/api/v1/operator/boxes", operator::boxes)
         .get("/api/v1/operator/streams", operator::streams)

@@ -6,12 +6,13 @@
 //! The database is the truth: after each change, also one by another program, the directory is read anew and every
 //! view finds for itself what its box has to hear. Refuses to remember anything that a restart would lose.
 
+mod beats;
 mod directory;
 mod view;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -20,6 +21,7 @@ use trust::map::{Map, MapEpoch};
 use trust::{BoxKey, Coordinator, DecodeError, Revocations, Signed, Statement};
 use wire::Frame;
 
+pub(crate) use beats::{Beat, Beats};
 pub(crate) use directory::{Directory, Member, Standing};
 use view::View;
 
@@ -47,6 +49,7 @@ pub(crate) struct Hub {
     /// Whether the directory has to be read anew at the watch's next look.
     stale: AtomicBool,
     told: Mutex<BTreeMap<BoxKey, MapEpoch>>,
+    beats: Mutex<Beats>,
     /// Dropping the sender ends the push.
     pushes: Mutex<BTreeMap<BoxKey, oneshot::Sender<()>>>,
 }
@@ -54,10 +57,17 @@ pub(crate) struct Hub {
 impl Hub {
     pub(crate) async fn start(service: Service, store: Store) -> Result<Self, StoreError> {
         let directory = read(&store, &service).await?;
+        let beats = Mutex::new(store.call(|database| beats(database)).await?);
         let epoch = AtomicU64::new(MapEpoch::first(clock::now()).0);
         let directory = watch::Sender::new(Arc::new(directory));
         let (told, pushes) = (Mutex::default(), Mutex::default());
-        Ok(Self { service, store, directory, epoch, stale: AtomicBool::new(false), told, pushes })
+        let stale = AtomicBool::new(false);
+        Ok(Self { service, store, directory, epoch, stale, told, beats, pushes })
+    }
+
+    /// What boxes told last. Held for as long as a look takes.
+    pub(crate) fn beats(&self) -> MutexGuard<'_, Beats> {
+        self.beats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn directory(&self) -> Arc<Directory> {
@@ -241,6 +251,17 @@ async fn read(store: &Store, service: &Service) -> Result<Directory, StoreError>
         Ok(Directory::new(database.boxes()?, database.revocations(&root)?, database.viewers()?))
     };
     store.call(read).await
+}
+
+/// From before the start.
+fn beats(database: &crate::store::Database) -> Result<Beats, StoreError> {
+    let mut beats = Beats::default();
+    for row in database.boxes()? {
+        if let (Some(seen), Some(heartbeat)) = (row.seen, &row.heartbeat) {
+            beats.note(row.key(), Beat::new(row.key(), heartbeat, seen));
+        }
+    }
+    Ok(beats)
 }
 
 /// Signs with the coordinator's key.

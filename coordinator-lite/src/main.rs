@@ -4,6 +4,7 @@
 //! are the operator's, and only those below `operator` touch the root's key.
 
 mod backup;
+mod carriers;
 mod clock;
 mod doctor;
 mod file;

@@ -22,6 +22,8 @@ impl Rate {
     /// Heartbeats of one box: one whose network comes and goes tells all of it, and one that went mad is heard once a
     /// second.
     pub(super) const HEARTBEATS: Self = Self { burst: 10, refill: Duration::from_secs(1) };
+    /// Requests of one box for parents of one stream: it begins, and its first parent fails at once.
+    pub(super) const PARENTS: Self = Self { burst: 3, refill: Duration::from_secs(1) };
 }
 
 #[derive(Debug)]
@@ -31,7 +33,7 @@ pub(super) struct Attempts<K> {
     full_at: BTreeMap<K, Instant>,
 }
 
-impl<K: Ord + Copy> Attempts<K> {
+impl<K: Ord + Clone> Attempts<K> {
     pub(super) const fn new(rate: Rate) -> Self {
         Self { rate, full_at: BTreeMap::new() }
     }
@@ -44,7 +46,8 @@ impl<K: Ord + Copy> Attempts<K> {
         if self.full_at.len() >= KEYS_MAX && !self.full_at.contains_key(&key) {
             self.full_at.retain(|_, full_at| *full_at > now);
             if self.full_at.len() >= KEYS_MAX {
-                let first = self.full_at.iter().min_by_key(|(_, full_at)| **full_at).map(|(key, _)| *key);
+                let first =
+                    self.full_at.iter().min_by_key(|(_, full_at)| **full_at).map(|(key, _)| key.clone());
                 first.map(|key| self.full_at.remove(&key));
             }
         }

@@ -19,7 +19,7 @@ use wire::{Code, Heartbeat, HeartbeatResponse};
 use super::call::{Call, json, no_content};
 use super::problem::Refusal;
 use super::{Answered, App};
-use crate::hub::Member;
+use crate::hub::{Beat, Member};
 use crate::store::BindingRefused;
 
 pub(super) async fn heartbeat(State(app): super::State, call: Call) -> Answered {
@@ -27,8 +27,10 @@ pub(super) async fn heartbeat(State(app): super::State, call: Call) -> Answered 
     app.count_heartbeat(&member)?;
     let heartbeat: Heartbeat = call.json()?;
     let (key, streams, now) = (*member.key(), member.limits().streams, call.now);
+    let beat = Beat::new(&key, &heartbeat, now);
     let job = move |database: &mut crate::store::Database| database.heartbeat(&key, &heartbeat, streams, now);
     let seen = app.hub.store.call(job).await?;
+    app.hub.beats().note(&key, beat);
     if seen.endpoints_changed {
         app.hub.reload_soon();
     }

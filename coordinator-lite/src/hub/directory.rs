@@ -64,6 +64,15 @@ impl Directory {
         }
     }
 
+    /// Whether it can be anybody's peer at `now`.
+    pub(crate) fn is_peer(&self, key: &BoxKey, now: UnixSeconds) -> bool {
+        self.members.get(key).is_some_and(|member| self.accepts(member, now))
+    }
+
+    fn accepts(&self, member: &Member, now: UnixSeconds) -> bool {
+        member.entry.membership.claims().state(now).is_accepted() && !self.is_revoked(member)
+    }
+
     /// Whether or not it is revoked.
     pub(crate) fn member(&self, key: &BoxKey) -> Option<&Member> {
         self.members.get(key)
@@ -80,10 +89,7 @@ impl Directory {
 
     /// Those that can be peers at `now`, by rising key.
     pub(crate) fn peers(&self, now: UnixSeconds) -> impl Iterator<Item = &Member> {
-        self.members.values().filter(move |member| {
-            let accepted = member.entry.membership.claims().state(now).is_accepted();
-            accepted && !self.is_revoked(member)
-        })
+        self.members.values().filter(move |member| self.accepts(member, now))
     }
 
     /// Those that may come in at this box at `now`, the newest first.

@@ -3,13 +3,30 @@
 use std::time::Duration;
 
 use rusqlite::{OptionalExtension as _, Transaction, params};
+use stream::StreamName;
 use trust::{BoxKey, UnixSeconds};
 use wire::{Code, Heartbeat};
 
-use super::{StoreError, sql};
+use super::{Database, StoreError, sql};
 
 /// A name that nobody published under for so long is free again: 30 days.
 const KEPT: Duration = Duration::from_secs(30 * 86_400);
+
+impl Database {
+    /// Whose a name is; none for one that nobody published under, or not for long.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn owner(&self, name: &StreamName, now: UnixSeconds) -> Result<Option<BoxKey>, StoreError> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT owner FROM stream WHERE name = ?1 AND seen >= ?2")?;
+        let found = statement.query_row(params![name.as_str(), sql(now.minus(KEPT))], |row| row.get(0));
+        let found: Option<[u8; 32]> = found.optional()?;
+        found
+            .map(|key| BoxKey::from_bytes(key).map_err(|_| StoreError::content("a stream's owner")))
+            .transpose()
+    }
+}
 
 /// Claims the names under which the box publishes, `limit` at most; what stands against one is a notice.
 pub(super) fn claim(

@@ -70,9 +70,19 @@ impl Hand {
 
     /// Status, head and body of the answer to a heartbeat, also where it is refused.
     pub(crate) fn try_beat(&self, house: &House, heartbeat: &Heartbeat) -> (u16, String, String) {
-        let body = serde_json::to_vec(heartbeat).unwrap();
-        let fields = self.signature(Method::Post, path::HEARTBEAT, &body);
-        ask(house.address(), "POST", path::HEARTBEAT, &fields, &body)
+        self.try_post(house, path::HEARTBEAT, heartbeat)
+    }
+
+    /// The same of any request.
+    pub(crate) fn try_post(
+        &self,
+        house: &House,
+        target: &str,
+        question: &impl Serialize,
+    ) -> (u16, String, String) {
+        let body = serde_json::to_vec(question).unwrap();
+        let fields = self.signature(Method::Post, target, &body);
+        ask(house.address(), "POST", target, &fields, &body)
     }
 
     pub(crate) fn key(&self) -> BoxKey {

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
 mod breaking;
+mod carrying;
 mod client;
 mod described;
 mod enrolling;

@@ -86,6 +86,9 @@ codes! {
     StreamTaken "stream-taken" 409
         "Another box owns a stream of this name"
         "Choose another name for the stream, or ask whoever runs the mesh to free this one.";
+    StreamUnknown "stream-unknown" 404
+        "No box of this mesh publishes a stream of this name"
+        "Check the name: capitals count. A stream is known from the moment on at which a box publishes under its name.";
     BoxRevoked "box-revoked" 403
         "The box has been revoked"
         "Ask whoever runs the mesh why. To come back, forget this membership (relayd leave --yes), and join with \
