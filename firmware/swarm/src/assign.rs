@@ -15,6 +15,7 @@
 
 mod forest;
 mod place;
+mod standby;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,7 @@ use core::ops::Bound::{Excluded, Unbounded};
 use crate::part::{StripeCount, Stripes};
 use crate::score::{self, Facts};
 use forest::{Forest, Node};
+pub use standby::StandBy;
 
 /// Boxes of one stream; one more is not taken.
 pub const BOXES_MAX: usize = 65_536;

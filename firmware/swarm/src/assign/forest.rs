@@ -99,6 +99,15 @@ impl Forest {
         self.nodes.keys().copied()
     }
 
+    /// The first from this number on.
+    pub(super) fn id_from(&self, id: BoxId) -> Option<BoxId> {
+        self.nodes.range(id..).next().map(|(id, _)| *id)
+    }
+
+    pub(super) fn last_id(&self) -> BoxId {
+        self.nodes.last_key_value().map_or(self.origin, |(id, _)| *id)
+    }
+
     pub(super) const fn slots(&self) -> usize {
         self.slots
     }

@@ -168,6 +168,28 @@ fn the_first_box_gets_a_second_parent_as_soon_as_there_is_one() {
 }
 
 #[test]
+fn stand_bys_have_room_and_are_not_below() {
+    let assigner = with(20 * MBIT, &[10 * MBIT; 40]);
+    let mut named: BTreeMap<BoxId, usize> = BTreeMap::new();
+    for id in (1..=40).map(BoxId) {
+        let stand_bys = assigner.stand_bys(id, 3);
+        assert_eq!(stand_bys.len(), 3);
+        for other in stand_bys {
+            assert!(other.id != id && other.free > 0 && !assigner.parents(id).contains(&Some(other.id)));
+            for stripe in 0..4 {
+                let mut up = other.id;
+                while let Some(parent) = assigner.parents(up).get(usize::from(stripe)).copied().flatten() {
+                    assert!(parent != id || other.barred.contains(stripe), "{other:?} is below {id:?}");
+                    up = parent;
+                }
+            }
+            *named.entry(other.id).or_default() += 1;
+        }
+    }
+    assert!(named.values().all(|times| *times <= 12), "not all the same: {named:?}");
+}
+
+#[test]
 fn the_same_events_give_the_same_forest() {
     let build = || {
         let mut assigner = with(20 * MBIT, &(1..80).map(|at| at % 9 * 2 * MBIT).collect::<Vec<_>>());
