@@ -95,6 +95,7 @@ impl Purpose {
                         tool("iproute2", "ip"),
                         tool("miniupnpd-nftables", "miniupnpd"),
                         tool("nftables", "nft"),
+                        tool("wireguard-go", "wireguard-go"),
                     ]
                 }
             }

@@ -15,6 +15,7 @@ mod mapper;
 mod meter;
 pub(crate) mod netns;
 mod observe;
+mod phone;
 pub(crate) mod plan;
 pub(crate) mod privilege;
 mod proof;

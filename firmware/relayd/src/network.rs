@@ -64,6 +64,8 @@ pub(crate) struct Plan {
     pub(crate) interface: String,
     /// UDP; any when it is 0.
     pub(crate) port: u16,
+    /// Whether this box listens for others.
+    pub(crate) relay: bool,
     /// Where viewers find the box's pages.
     pub(crate) http: u16,
     pub(crate) kept: Kept,
@@ -223,7 +225,12 @@ impl Net {
         let neighbour =
             |peer: &reconcile::Wanted| Neighbour { name: peer.name.clone(), places: vec![at(peer.address)] };
         let new = Neighbourhood {
-            own: vec![at(self.plan.kept.membership.claims().address)],
+            own: self
+                .plan
+                .relay
+                .then(|| at(self.plan.kept.membership.claims().address))
+                .into_iter()
+                .collect(),
             boxes: self.peers.iter().map(|(key, peer)| (*key, neighbour(peer))).collect(),
         };
         self.plan.neighbourhood.send_if_modified(|old| {

@@ -195,6 +195,7 @@ async fn member(settings: &Settings, roster: &Arc<Roster>) -> Result<Option<(Ste
         dir: kept::directory(&settings.data_dir),
         interface: settings.mesh_interface.clone(),
         port: settings.mesh_port,
+        relay: settings.relays,
         http: settings.http.port(),
         kept: steward.kept().clone(),
         hour: steward.hour().clone(),

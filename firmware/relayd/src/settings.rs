@@ -90,6 +90,8 @@ pub(crate) struct WatchFragment {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RelayFragment {
+    /// Whether this box takes streams from others, and gives any to them.
+    pub(crate) enabled: Option<bool>,
     /// The most that this box gives other boxes, in kbit/s on the line; 0 gives nothing.
     pub(crate) upload_kbps_max: Option<u64>,
     /// Whether the box gives less when the household's line gets slower.
@@ -129,6 +131,7 @@ pub(crate) struct Settings {
     pub(crate) mesh_port: u16,
     pub(crate) upload_bps_max: Option<u64>,
     pub(crate) guards_line: bool,
+    pub(crate) relays: bool,
     pub(crate) streams: Vec<StreamName>,
     pub(crate) access: Access,
     pub(crate) access_fixed: BTreeMap<StreamName, Access>,
@@ -248,6 +251,7 @@ impl Settings {
             mesh_port: mesh.port.unwrap_or(MESH_PORT),
             guards_line: relay.guard_line.unwrap_or(true),
             upload_bps_max: relay.upload_kbps_max.map(|kbps| kbps.saturating_mul(1000)),
+            relays: relay.enabled.unwrap_or(true),
             streams,
             access: watch.access.unwrap_or_default(),
             access_fixed,

@@ -49,6 +49,10 @@ pub(crate) trait Running {
     fn restart(&mut self, name: &str) -> Result<()>;
     /// Kills the coordinator for good.
     fn kill_coordinator(&mut self);
+    /// A configuration for the ordinary WireGuard app, with this box as its gateway.
+    fn invite_viewer(&self, name: &str, gateway: &str) -> Result<String>;
+    /// Takes a box or a viewer out.
+    fn revoke(&self, name: &str) -> Result<()>;
     /// The public key and the UDP port of a box, as anybody can know them.
     fn wireguard(&self, name: &str) -> Result<([u8; 32], u16)>;
 }

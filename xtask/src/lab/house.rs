@@ -22,6 +22,8 @@ use crate::stop::Stop;
 pub(crate) const SERVICE_PORT: u16 = 8443;
 /// The one port of a box that the mesh lets others reach.
 pub(crate) const BOX_PORT: u16 = 7468;
+/// No stream is published here, so the packager is never started; and the one port is the lab's own.
+const SETTINGS: &str = "[media]\npackager = \"/bin/true\"\n[relay]\nenabled = false\n";
 /// How long the coordinator may take until it listens.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
@@ -143,10 +145,9 @@ impl<'a> House<'a> {
 
     fn start(&mut self, site: &Site, dir: &Path) -> Result<()> {
         let config = dir.join("relayd.toml");
-        // No stream is published here, so the packager is never started.
-        std::fs::write(&config, "[media]\npackager = \"/bin/true\"\n").context("writing settings")?;
+        std::fs::write(&config, SETTINGS).context("writing settings")?;
         let mut run = self.relayd(site, "run");
-        run.args(["--rtmp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--config"]).arg(&config);
+        run.args(["--rtmp", "[::]:1935", "--http", "[::]:8080", "--config"]).arg(&config);
         run.arg("--data-dir").arg(dir).env("RUST_LOG", "info,relayd=debug,mesh=debug");
         self.starts += 1;
         let log = self.world.dir().join(format!("{}-{}.log", site.name, self.starts));
@@ -187,6 +188,15 @@ impl Running for House<'_> {
         if let Some(mut service) = self.service.take() {
             service.kill();
         }
+    }
+
+    fn invite_viewer(&self, name: &str, gateway: &str) -> Result<String> {
+        let words = ["invite", "--viewer", "--name", name, "--gateway", gateway, "--quiet"];
+        command::output(&mut self.operate(&words))
+    }
+
+    fn revoke(&self, name: &str) -> Result<()> {
+        command::output(&mut self.operate(&["box", "revoke", name])).map(drop)
     }
 
     fn wireguard(&self, name: &str) -> Result<([u8; 32], u16)> {
@@ -231,11 +241,13 @@ pub(crate) struct Mesh {
     pub(crate) binaries: MeshBinaries,
     /// Boards that begin in 1970.
     pub(crate) clockless: BTreeSet<String>,
+    /// Sites at which there is no box.
+    pub(crate) boxless: BTreeSet<String>,
 }
 
 impl Mesh {
     pub(crate) fn new(binaries: MeshBinaries) -> Mesh {
-        Mesh { binaries, clockless: BTreeSet::new() }
+        Mesh { binaries, clockless: BTreeSet::new(), boxless: BTreeSet::new() }
     }
 }
 
@@ -251,9 +263,9 @@ impl Overlay for Mesh {
             clock.make()?;
             house.clocks.insert(board.clone(), clock);
         }
-        let names = world.sites().iter().map(|site| site.name.as_str());
-        let invites = names.map(|name| house.invite(name)).collect::<Result<Vec<_>>>()?;
-        let mut sites = world.sites().iter().zip(&invites).collect::<Vec<_>>();
+        let sites: Vec<_> = world.sites().iter().filter(|site| !self.boxless.contains(&site.name)).collect();
+        let invites = sites.iter().map(|site| house.invite(&site.name)).collect::<Result<Vec<_>>>()?;
+        let mut sites = sites.into_iter().zip(&invites).collect::<Vec<_>>();
         // Box b comes last: its time counts.
         sites.sort_by_key(|(site, _)| site.name == "b");
         let (mut addresses, mut began) = (BTreeMap::new(), Instant::now());

@@ -9,6 +9,7 @@ mod lines;
 mod moves;
 mod outage;
 mod relayed;
+mod viewer;
 
 use std::fmt;
 use std::str::FromStr;
@@ -38,9 +39,10 @@ pub(crate) enum Scenario {
     Flood,
     Clock1970,
     TimeToFirstByte,
+    Viewer,
 }
 
-pub(crate) const SCENARIOS: [Scenario; 10] = [
+pub(crate) const SCENARIOS: [Scenario; 11] = [
     Scenario::CoordinatorKilled,
     Scenario::RouterReboot,
     Scenario::Roam,
@@ -51,6 +53,7 @@ pub(crate) const SCENARIOS: [Scenario; 10] = [
     Scenario::Flood,
     Scenario::Clock1970,
     Scenario::TimeToFirstByte,
+    Scenario::Viewer,
 ];
 
 impl Scenario {
@@ -67,6 +70,7 @@ impl Scenario {
             Scenario::Flood => "flood",
             Scenario::Clock1970 => "clock-1970",
             Scenario::TimeToFirstByte => "time-to-first-byte",
+            Scenario::Viewer => "viewer",
         }
     }
 
@@ -82,7 +86,8 @@ impl Scenario {
             Scenario::CoordinatorKilled
             | Scenario::UdpBlocked8Mbit
             | Scenario::Clock1970
-            | Scenario::TimeToFirstByte => false,
+            | Scenario::TimeToFirstByte
+            | Scenario::Viewer => false,
         }
     }
 
@@ -98,6 +103,7 @@ impl Scenario {
             Scenario::Flood => flood::flood(scene, report),
             Scenario::Clock1970 => joins::clock_1970(scene, report),
             Scenario::TimeToFirstByte => joins::time_to_first_byte(scene, report),
+            Scenario::Viewer => viewer::viewer(scene, report),
         }
     }
 }
@@ -297,7 +303,7 @@ mod tests {
     #[test]
     fn a_scenario_is_chosen_by_its_name() {
         assert_eq!("roam".parse(), Ok(Chosen(vec![Scenario::Roam])));
-        assert_eq!("all".parse::<Chosen>().unwrap().0.len(), 10);
+        assert_eq!("all".parse::<Chosen>().unwrap().0.len(), 11);
         assert!("rome".parse::<Chosen>().unwrap_err().contains("mtu-black-hole"));
     }
 
