@@ -226,7 +226,27 @@ fn resolve(host: &str, port: u16) -> Result<SocketAddr> {
 /// One request over the pinned key, and the beginning of the answer.
 fn ask(url: &CoordinatorUrl, pin: &TlsPin, line: &str, fields: &str, body: &str) -> Result<String> {
     let (authority, bare, port) = parts(url)?;
-    let address = resolve(bare, port)?;
+    let name = ServerName::try_from(bare.to_owned()).context("its name")?;
+    ask_at(resolve(bare, port)?, name, authority, pin, line, fields, body)
+}
+
+/// Whether the service on this machine answers, as far as a stranger is concerned, over the pinned key.
+pub(crate) fn answers(at: SocketAddr, pin: &TlsPin) -> Result<()> {
+    let (name, authority) = (ServerName::from(at.ip()), at.to_string());
+    let answer = ask_at(at, name, &authority, pin, "GET /api/v1/openapi.json", "", "")?;
+    ensure!(answer.starts_with("HTTP/1.1 "), "what answers is no HTTP");
+    Ok(())
+}
+
+fn ask_at(
+    address: SocketAddr,
+    name: ServerName<'static>,
+    authority: &str,
+    pin: &TlsPin,
+    line: &str,
+    fields: &str,
+    body: &str,
+) -> Result<String> {
     let stream = TcpStream::connect_timeout(&address, TIMEOUT).context("connecting")?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
@@ -237,7 +257,6 @@ fn ask(url: &CoordinatorUrl, pin: &TlsPin, line: &str, fields: &str, body: &str)
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
-    let name = ServerName::try_from(bare.to_owned()).context("its name")?;
     let connection = ClientConnection::new(Arc::new(config), name)?;
     let mut stream = StreamOwned::new(connection, stream);
     let length = body.len();

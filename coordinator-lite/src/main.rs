@@ -19,6 +19,7 @@ mod service;
 mod span;
 mod store;
 mod stun;
+mod watchdog;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

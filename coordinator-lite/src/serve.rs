@@ -18,7 +18,7 @@ use crate::relay::{Budget, Relay};
 use crate::service::{self, Service};
 use crate::store::{Database, FILE, Store};
 use crate::stun::Stun;
-use crate::{clock, file, http};
+use crate::{clock, file, http, watchdog};
 
 #[derive(Debug, Parser)]
 pub(crate) struct Args {
@@ -89,13 +89,17 @@ async fn serve(args: Args) -> Result<()> {
     let udp: Vec<String> = stun.ports().iter().map(u16::to_string).collect();
     println!("Boxes outside need TCP {} and UDP {}.", at.port(), udp.join(", "));
     let mut terminate = signal(SignalKind::terminate()).context("signals")?;
+    let pin = service::pin(dir)?;
+    watchdog::ready();
     tokio::select! {
+        () = watchdog::watch(&hub, at, pin) => {}
         () = http::serve(listener, acceptor, http::router(app)) => bail!("the listener ended"),
         () = stun.serve() => bail!("answering STUN ended"),
         () = hub.watch() => bail!("the watch over the database ended"),
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
     }
+    watchdog::ending();
     tracing::info!("ends");
     Ok(())
 }

@@ -30,6 +30,10 @@ pub(crate) enum Purpose {
     Browser,
     /// Building for another architecture
     Cross,
+    /// Making Debian packages
+    Deb,
+    /// Trying them on machines of their own
+    Machine,
     /// The peers of the bench
     Bench,
 }
@@ -113,6 +117,16 @@ impl Purpose {
                     ]
                 }
             }
+            Purpose::Deb => const { &[tool("binutils", "strip"), tool("dpkg-dev", "dpkg-shlibdeps")] },
+            Purpose::Machine => {
+                const {
+                    &[
+                        tool("iproute2", "ip"),
+                        tool("mmdebstrap", "mmdebstrap"),
+                        tool("systemd", "systemd-analyze"),
+                    ]
+                }
+            }
             Purpose::Cross => {
                 const { &[tool("mmdebstrap", "mmdebstrap"), tool("qemu-user-static", "qemu-aarch64-static")] }
             }
@@ -122,7 +136,7 @@ impl Purpose {
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// What the packages are for; all purposes but cross if none is given
+    /// What the packages are for; all everyday purposes if none is given
     purposes: Vec<Purpose>,
     /// Only say what is missing; fails if anything is
     #[arg(long)]

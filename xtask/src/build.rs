@@ -20,6 +20,9 @@ impl MeshBinaries {
     }
 }
 
+/// The crates whose binaries are shipped.
+pub(crate) const SHIPPED: [&str; 3] = ["relayd", "media", "coordinator-lite"];
+
 /// Names a daemon that is there already.
 const RELAYD: &str = "RELAYD";
 /// The same for the coordinator.
@@ -74,6 +77,24 @@ pub(crate) fn relayd(profile: Profile) -> Result<PathBuf> {
         ensure!(binary.is_file(), "the build left no {}", binary.display());
     }
     Ok(relayd)
+}
+
+/// Builds all that is shipped, and gives the folder in which it lies.
+pub(crate) fn all(profile: Profile) -> Result<PathBuf> {
+    web::ensure()?;
+    if profile == Profile::Debug {
+        // With the features that other tests build them with, so that nothing is compiled anew.
+        mesh(profile)?;
+        relayd(profile)?;
+        return Ok(command::target().join(profile.folder()));
+    }
+    let mut build = command::cargo();
+    build.args(["build", "--locked", "--bins", "--profile", profile.name()]);
+    for package in SHIPPED {
+        build.args(["--package", package]);
+    }
+    command::run(&mut build)?;
+    Ok(command::target().join(profile.folder()))
 }
 
 /// Builds the daemons of a mesh, without what a box needs for taking streams in. Those that the environment names in

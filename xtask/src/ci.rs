@@ -29,9 +29,10 @@ enum Step {
     Browser,
     Lab,
     Soak,
+    Machines,
 }
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     Step::Format,
     Step::Tidy,
     Step::Packages,
@@ -42,6 +43,7 @@ const STEPS: [Step; 10] = [
     Step::Browser,
     Step::Lab,
     Step::Soak,
+    Step::Machines,
 ];
 
 struct Outcome {
@@ -91,6 +93,8 @@ fn perform(step: Step) -> Result<Option<Totals>> {
                 Purpose::Publish,
                 Purpose::Lab,
                 Purpose::Browser,
+                Purpose::Deb,
+                Purpose::Machine,
             ];
             apt::require(&all, given)?;
         }
@@ -102,6 +106,7 @@ fn perform(step: Step) -> Result<Option<Totals>> {
         Step::Browser => test::run_profile(Profile::Browser, true, 0, given)?,
         Step::Lab => test::run_profile(Profile::Lab, true, 0, given)?,
         Step::Soak => test::run_profile(Profile::Soak, true, 0, given)?,
+        Step::Machines => test::run_profile(Profile::Packages, true, 0, given)?,
     }
     Ok(None)
 }
@@ -124,6 +129,7 @@ fn name(step: Step) -> &'static str {
         Step::Browser => "browser, smoke",
         Step::Lab => "lab, smoke",
         Step::Soak => "soak, smoke",
+        Step::Machines => "machines, smoke",
     }
 }
 

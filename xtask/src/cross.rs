@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::apt::{Consent, Purpose};
+use crate::build::SHIPPED;
 use crate::child::Child;
 use crate::origin::{Origin, STREAM};
 use crate::source::Source;
@@ -19,6 +20,7 @@ use crate::stop::Stop;
 use crate::viewer::{Reader, Viewer};
 use crate::{apt, command, web};
 use chroot::Chroot;
+pub(crate) use chroot::debian;
 
 /// Emulation is slow to start and to answer.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -34,6 +36,7 @@ mod inside {
     pub(super) const TARGET: &str = "/build/target";
     pub(super) const OUT: &str = "/build/out";
     pub(super) const DATA: &str = "/build/data";
+    pub(super) const STAGE: &str = "/build/stage";
 }
 
 #[derive(clap::Args, Debug)]
@@ -95,6 +98,32 @@ fn cargo_home() -> Result<PathBuf> {
     }
     let home = std::env::home_dir().context("no home folder")?;
     Ok(home.join(".cargo"))
+}
+
+/// What was built for the box's architecture.
+pub(crate) struct Shipped {
+    pub(crate) binaries: PathBuf,
+    chroot: Chroot,
+}
+
+impl Shipped {
+    /// Runs a program of the chroot, which knows the box's libraries, in this folder.
+    pub(crate) fn run(&self, folder: &Path, words: &[&str]) -> Result<String> {
+        let arch = [("DEB_HOST_ARCH", self.chroot.plan.foreign.as_str())];
+        let entered = self.chroot.unshared(&[(folder, inside::STAGE)], inside::STAGE, &arch, words);
+        command::output(command::program("unshare").args(entered))
+    }
+}
+
+/// Builds all that is shipped.
+pub(crate) fn shipped(consent: Consent) -> Result<Shipped> {
+    ensure!(rustix::process::geteuid().is_root(), "a chroot is for root alone: run this one with sudo");
+    apt::require(&[Purpose::Web, Purpose::Cross, Purpose::Deb], consent)?;
+    let chroot = Chroot::ensure(&command::root().join("cross.toml"), &command::target().join("cross"))?;
+    web::ensure()?;
+    build(&chroot, &SHIPPED.map(str::to_owned))?;
+    let binaries = command::target().join("cross/target").join(&chroot.plan.target).join("dist");
+    Ok(Shipped { binaries, chroot })
 }
 
 /// Puts the binaries beside each other in the chroot. The media child is started through a script, since the kernel

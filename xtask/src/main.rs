@@ -10,10 +10,12 @@ mod child;
 mod ci;
 mod command;
 mod cross;
+mod deb;
 mod demo;
 mod deny;
 mod lab;
 mod origin;
+mod packages;
 mod publish;
 mod soak;
 mod source;
@@ -50,6 +52,8 @@ enum Command {
     Web(web::Args),
     /// Build the daemon for aarch64 in a Debian trixie chroot and start it under emulation
     Cross(cross::Args),
+    /// Debian packages of the daemon and the coordinator
+    Deb(deb::Args),
     /// Publish the test picture to an RTMP address
     Publish(publish::Args),
     /// Relaybox beside its peers, measured
@@ -69,6 +73,7 @@ fn main() -> ExitCode {
         Command::Deny(args) => deny::run(&args),
         Command::Web(args) => web::run(&args),
         Command::Cross(args) => cross::run(&args),
+        Command::Deb(args) => deb::run(&args),
         Command::Publish(args) => publish::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Lab(args) => lab::run(&args),

@@ -11,7 +11,7 @@ use clap::ValueEnum;
 
 use crate::apt::{Consent, Purpose};
 use crate::build::Profile as BuildProfile;
-use crate::{apt, build, command, lab, soak};
+use crate::{apt, build, command, lab, packages, soak};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Profile {
@@ -21,6 +21,8 @@ pub(crate) enum Profile {
     Soak,
     /// Boxes in network namespaces
     Lab,
+    /// Debian packages on machines of their own
+    Packages,
     /// The image of a box, booted
     Image,
 }
@@ -54,6 +56,7 @@ pub(crate) fn run_profile(profile: Profile, smoke: bool, minutes: u32, consent: 
         Profile::Soak if smoke => soak::run(&soak::Plan::smoke(), consent),
         Profile::Soak => soak::run(&soak::Plan::full(minutes), consent),
         Profile::Lab => lab::profile(smoke, consent),
+        Profile::Packages => packages::profile(smoke, consent),
         Profile::Image => bail!("there is no image yet: it comes with the flashable box"),
     }
 }

@@ -84,6 +84,28 @@ impl Tun {
         Ok(Tun { fd, name: name.to_owned(), vnet, offload })
     }
 
+    /// Makes the interface for this user, who may then open it without any right; it stays until it is removed. One
+    /// that was left by an earlier start, with the addresses that it had then, goes first.
+    ///
+    /// # Errors
+    /// As [`Tun::open`]: `Busy` says that the user has it.
+    pub fn prepare(name: &str, owner: u32) -> Result<(), TunError> {
+        Tun::remove(name)?;
+        let tun = Tun::open(name)?;
+        let made = sys::set_owner(tun.as_fd(), owner).and_then(|()| sys::set_persistent(tun.as_fd(), true));
+        made.map_err(|error| TunError::Make { name: name.to_owned(), source: error.into() })
+    }
+
+    /// Takes an interface away that was prepared; there may be none.
+    ///
+    /// # Errors
+    /// As [`Tun::open`]: `Busy` says that somebody has it.
+    pub fn remove(name: &str) -> Result<(), TunError> {
+        let tun = Tun::open(name)?;
+        let done = sys::set_persistent(tun.as_fd(), false);
+        done.map_err(|error| TunError::Make { name: name.to_owned(), source: error.into() })
+    }
+
     /// One of a pair of sockets in place of an interface: each datagram is a packet. For a host that has no interfaces
     /// to give, and for tests.
     ///

@@ -15,6 +15,7 @@ use crate::control::hour::Hour;
 use crate::control::kept::{self, Kept};
 use crate::control::keys::Keys;
 use crate::control::report;
+use crate::owner::become_owner_of;
 use crate::settings::DATA_DIR;
 
 #[derive(Debug, Parser)]
@@ -71,6 +72,7 @@ impl JoinError {
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
+    become_owner_of(&args.data_dir)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime")?;
     runtime.block_on(join(args))

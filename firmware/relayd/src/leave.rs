@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 
 use crate::control::kept::{self, Kept};
+use crate::owner::become_owner_of;
 use crate::settings::DATA_DIR;
 
 #[derive(Debug, Parser)]
@@ -22,6 +23,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    become_owner_of(&args.data_dir)?;
     let dir = kept::directory(&args.data_dir);
     if !dir.exists() {
         println!("This box belongs to no mesh. Nothing was changed.");

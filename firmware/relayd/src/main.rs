@@ -13,10 +13,13 @@ mod health;
 #[allow(dead_code, reason = "it is the relay that talks to other boxes")]
 mod inside;
 mod intake;
+mod interface;
 mod join;
+mod joined;
 mod leave;
 mod lint;
 mod network;
+mod owner;
 mod pipeline;
 mod probe;
 mod publish;
@@ -27,6 +30,7 @@ mod standing;
 mod status;
 mod tls;
 mod tunnel;
+mod watchdog;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -61,6 +65,9 @@ enum Command {
     Lint(lint::LintArgs),
     /// Show tracks, groups of pictures, timestamps and skew of a file or a stream.
     Probe(probe::ProbeArgs),
+    /// Make the mesh's interface for a daemon that has no right to: for a unit that runs before it.
+    #[command(hide = true)]
+    Interface(interface::Args),
     /// Run a WireGuard tunnel from a wg-quick file, without any coordinator.
     Tunnel(tunnel::Args),
 }
@@ -94,6 +101,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         }
         Command::Lint(args) => lint::run(args),
         Command::Probe(args) => probe::run(args),
+        Command::Interface(args) => interface::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Tunnel(args) => tunnel::run(args).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -19,7 +19,7 @@ mod viewers;
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -29,7 +29,7 @@ use dataplane::{
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use trust::map::PEERS_MAX;
-use trust::{BoxKey, Endpoint, List, Ula, WireGuardKey};
+use trust::{BoxKey, Endpoint, List, MeshPrefix, Ula, WireGuardKey};
 
 use crate::control::ask::Desk;
 use crate::control::hour::{self, Hour};
@@ -38,6 +38,7 @@ use crate::control::keys::Keys;
 use crate::control::relay::Relay;
 use crate::control::talk::{Heard, Told};
 use crate::inside::{Neighbour, Neighbourhood};
+use crate::watchdog::Pulse;
 use judge::Judge;
 use reconcile::{Change, Peers, changes, wanted};
 use report::{path, shown};
@@ -74,6 +75,8 @@ pub(crate) struct Plan {
     pub(crate) told: watch::Sender<Told>,
     /// Where this box and its peers are to be found inside.
     pub(crate) neighbourhood: watch::Sender<Neighbourhood>,
+    /// Of the data plane's thread.
+    pub(crate) pulse: Pulse,
 }
 
 /// Keeps the network for as long as the box runs. It ends early only where no network can be had, and says why.
@@ -138,6 +141,12 @@ async fn wait_for_the_time(plan: &Plan) {
     tracing::info!(shown = %hour::shown(), "the clock is set");
 }
 
+/// All that the daemon would give its interface, for a daemon that may not.
+pub(crate) fn dress_beforehand(interface: &str, dir: &Path, kept: &Kept) -> Result<()> {
+    device::dress(interface, kept.membership.claims().address, MeshPrefix::of(&kept.mesh()))?;
+    viewers::dress_beforehand(interface, dir, kept)
+}
+
 /// The network as it runs.
 struct Net {
     plan: Plan,
@@ -171,6 +180,7 @@ impl Net {
             tokio::select! {
                 changed = self.plan.heard.changed() => {
                     if changed.is_err() {
+                        self.plan.pulse.rest();
                         anyhow::bail!("this box was taken out of the mesh");
                     }
                     self.reconcile().await?;
@@ -314,6 +324,7 @@ impl Net {
         let locals = places::addresses(&self.plan.interface);
         self.said(self.handle.tell(Surroundings::Locals(locals)).await);
         let snapshot = self.handle.look().await.context("the data plane")?;
+        self.plan.pulse.beat();
         let peers: Vec<_> = self
             .peers
             .iter()

@@ -27,10 +27,12 @@ use crate::control::steward::Steward;
 use crate::control::talk::Told;
 use crate::inside::{Door, Neighbourhood};
 use crate::intake::Intake;
+use crate::joined::joined;
 use crate::publish::{Greeting, Roster};
 use crate::secrets::{Keys, pin, replace};
-use crate::settings::{Fragment, HttpFragment, IngestFragment, Settings};
+use crate::settings::{Fragment, HttpFragment, IngestFragment, Settings, Standalone};
 use crate::status::unix_ms;
+use crate::watchdog::{self, Pulse, Watchdog};
 use crate::{carry, control, inside, network, tls};
 
 #[derive(Debug, Parser)]
@@ -71,11 +73,25 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     let (settings, given) = settings(args)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime")?;
-    let result = runtime.block_on(serve(settings, given));
-    // Blocking calls that are left over must not hold up the end.
-    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
-    result
+    loop {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime")?;
+        let ended = runtime.block_on(serve(&settings, &given));
+        // Blocking calls that are left over must not hold up the end.
+        runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+        match ended? {
+            End::Asked => return Ok(()),
+            End::Joined => tracing::info!("this box came into a mesh, and begins anew as a member"),
+        }
+    }
+}
+
+/// Why it serves no more.
+enum End {
+    /// By a signal.
+    Asked,
+    /// It was by itself until it joined, and is a member.
+    Joined,
 }
 
 /// The settings, and the keys that stood on the command line.
@@ -92,7 +108,7 @@ fn settings(args: Args) -> Result<(Settings, Vec<(String, String)>)> {
         }
     }
     let flags = Fragment {
-        standalone: args.standalone.then_some(true),
+        standalone: args.standalone.then_some(Standalone::Yes),
         data_dir: args.data_dir,
         ingest: IngestFragment { rtmp: args.rtmp, rtmps: args.rtmps, ..IngestFragment::default() },
         http: HttpFragment { http: args.http, https: args.https, ..HttpFragment::default() },
@@ -102,11 +118,11 @@ fn settings(args: Args) -> Result<(Settings, Vec<(String, String)>)> {
     Ok((Settings::read(args.config.as_deref(), flags)?, given))
 }
 
-async fn serve(settings: Settings, given: Vec<(String, String)>) -> Result<()> {
+async fn serve(settings: &Settings, given: &[(String, String)]) -> Result<End> {
     let data_dir = &settings.data_dir;
     fs::create_dir_all(data_dir).with_context(|| format!("making {}", data_dir.display()))?;
-    ensure_place(&settings)?;
-    let keys = keys(&settings, given)?;
+    ensure_place(settings)?;
+    let keys = keys(settings, given)?;
     let (pin, is_new) = pin(data_dir)?;
     if is_new {
         println!(
@@ -135,19 +151,20 @@ async fn serve(settings: Settings, given: Vec<(String, String)>) -> Result<()> {
         Packager::new(config)
     };
     let roster = Arc::new(Roster::new(keys, Arc::clone(&store), packager, settings.cutter));
+    let pulse = Pulse::default();
     let member = match settings.standalone {
-        true => None,
-        false => member(&settings, &roster).await?,
+        Standalone::Yes => None,
+        Standalone::No | Standalone::UntilJoined => member(settings, &roster, &pulse).await?,
     };
-    let admission = Arc::new(admission(&settings, member.as_ref().map(|(steward, _)| steward))?);
+    let admission = Arc::new(admission(settings, member.as_ref().map(|(steward, _)| steward))?);
     let carrying = match &member {
-        Some((_, plan)) => Some(carrying(&settings, plan, &store)?),
+        Some((_, plan)) => Some(carrying(settings, plan, &store)?),
         None => None,
     };
     if let (Some((carriers, _)), Some((_, plan))) = (&carrying, &member) {
         roster.greet(greeting(carriers, &admission, plan));
     }
-    let doors = Doors::open(&settings, &intake).await?;
+    let doors = Doors::open(settings, &intake).await?;
     let office = Office {
         name: settings.name.clone(),
         roster: Arc::clone(&roster),
@@ -167,7 +184,7 @@ async fn serve(settings: Settings, given: Vec<(String, String)>) -> Result<()> {
     let limits = serve::Limits::default();
     let server = Arc::new(serve::Server::new(Arc::clone(&store), Arc::new(office), policy, limits));
     let member = member.map(|(steward, plan)| Membership { steward, plan, carrying });
-    let ended = doors.attend(&settings, roster, server, &intake, member).await;
+    let ended = doors.attend(settings, roster, server, &intake, member, pulse).await;
     drop(intake);
     store.close();
     ended
@@ -175,7 +192,7 @@ async fn serve(settings: Settings, given: Vec<(String, String)>) -> Result<()> {
 
 /// A box is by itself because somebody said so, or belongs to a mesh.
 fn ensure_place(settings: &Settings) -> Result<()> {
-    if settings.standalone || Kept::read(&kept::directory(&settings.data_dir))?.is_some() {
+    if settings.standalone != Standalone::No || Kept::read(&kept::directory(&settings.data_dir))?.is_some() {
         return Ok(());
     }
     bail!(
@@ -185,7 +202,11 @@ fn ensure_place(settings: &Settings) -> Result<()> {
 }
 
 /// The talk with the coordinator and the network, of a box that belongs to a mesh.
-async fn member(settings: &Settings, roster: &Arc<Roster>) -> Result<Option<(Steward, network::Plan)>> {
+async fn member(
+    settings: &Settings,
+    roster: &Arc<Roster>,
+    pulse: &Pulse,
+) -> Result<Option<(Steward, network::Plan)>> {
     let (told, tells) = watch::channel(Told::default());
     let Some((steward, heard)) = Steward::open(&settings.data_dir, streams(settings, roster)?, tells).await?
     else {
@@ -202,6 +223,7 @@ async fn member(settings: &Settings, roster: &Arc<Roster>) -> Result<Option<(Ste
         heard,
         told,
         neighbourhood: watch::Sender::new(Neighbourhood::default()),
+        pulse: pulse.clone(),
     };
     Ok(Some((steward, plan)))
 }
@@ -283,7 +305,7 @@ fn streams(settings: &Settings, roster: &Arc<Roster>) -> Result<report::Streams>
     }))
 }
 
-fn keys(settings: &Settings, given: Vec<(String, String)>) -> Result<Keys> {
+fn keys(settings: &Settings, given: &[(String, String)]) -> Result<Keys> {
     let mut keys = Keys::open(&settings.data_dir)?;
     for (name, key) in given {
         tracing::warn!(
@@ -291,7 +313,7 @@ fn keys(settings: &Settings, given: Vec<(String, String)>) -> Result<Keys> {
             "a key on the command line can be read by every user of this machine"
         );
         let name = name.parse().with_context(|| format!("--stream {name}"))?;
-        keys.set(&name, Some(&key)).with_context(|| format!("--stream {name}"))?;
+        keys.set(&name, Some(key)).with_context(|| format!("--stream {name}"))?;
     }
     for name in &settings.streams {
         if keys.key(name).is_none() {
@@ -352,7 +374,9 @@ impl Doors {
         server: Arc<serve::Server>,
         intake: &Intake,
         member: Option<Membership>,
-    ) -> Result<()> {
+        pulse: Pulse,
+    ) -> Result<End> {
+        let waits = settings.standalone == Standalone::UntilJoined && member.is_none();
         // A fault in the control plane never stops a stream: it has a task of its own, which nobody waits for.
         let mut control = tokio::task::JoinSet::new();
         let mut carried = None;
@@ -387,17 +411,21 @@ impl Doors {
         tasks.spawn_on(ingest::serve(self.rtmp, None, roster, settings.ingest), intake.handle());
         tasks.spawn(serve::serve_http(self.http, server));
         let mut terminate = signal(SignalKind::terminate()).context("signals")?;
+        watchdog::ready();
+        control.spawn(Watchdog { http: self.addresses.http, intake: intake.handle().clone(), pulse }.run());
         tokio::select! {
             _ = tokio::signal::ctrl_c() => {}
             _ = terminate.recv() => {}
+            () = joined(&settings.data_dir), if waits => return Ok(End::Joined),
             ended = tasks.join_next() => bail!("a server task ended: {ended:?}"),
         }
         drop(announced);
+        watchdog::ending();
         tracing::info!("ends");
         if let Some(carriers) = carried {
             carriers.leave().await;
         }
-        Ok(())
+        Ok(End::Asked)
     }
 }
 

@@ -8,7 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use serde::Deserialize;
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer};
 use stream::window::WindowLimits;
 use stream::{StreamName, Ticks};
 use trust::Access;
@@ -19,7 +20,7 @@ use trust::Access;
 pub(crate) struct Fragment {
     /// How the box is called: letters, digits and dashes; `NAME.local` on the home network.
     pub(crate) name: Option<String>,
-    pub(crate) standalone: Option<bool>,
+    pub(crate) standalone: Option<Standalone>,
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) ingest: IngestFragment,
     pub(crate) http: HttpFragment,
@@ -30,6 +31,42 @@ pub(crate) struct Fragment {
     pub(crate) relay: RelayFragment,
     /// Names of streams to make if they are not there; their keys are made and kept.
     pub(crate) streams: Vec<String>,
+}
+
+/// Whether the box is by itself: `true`, `false` or `"until-joined"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standalone {
+    /// A box of a mesh; one that belongs to none does not start.
+    No,
+    /// No coordinator and no mesh, also where the box belongs to one.
+    Yes,
+    /// By itself, and in its mesh as soon as `relayd join` made it a member.
+    UntilJoined,
+}
+
+impl<'de> Deserialize<'de> for Standalone {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Words;
+        impl Visitor<'_> for Words {
+            type Value = Standalone;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("true, false or \"until-joined\"")
+            }
+
+            fn visit_bool<E: de::Error>(self, said: bool) -> Result<Standalone, E> {
+                Ok(if said { Standalone::Yes } else { Standalone::No })
+            }
+
+            fn visit_str<E: de::Error>(self, said: &str) -> Result<Standalone, E> {
+                match said {
+                    "until-joined" => Ok(Standalone::UntilJoined),
+                    _ => Err(E::invalid_value(de::Unexpected::Str(said), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Words)
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -109,8 +146,7 @@ pub(crate) struct MediaFragment {
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) name: String,
-    /// No coordinator and no mesh, also where the box belongs to one.
-    pub(crate) standalone: bool,
+    pub(crate) standalone: Standalone,
     pub(crate) data_dir: PathBuf,
     pub(crate) rtmp: SocketAddr,
     pub(crate) rtmps: Option<SocketAddr>,
@@ -189,7 +225,7 @@ impl Settings {
         hosts.insert(format!("{}.local", name.to_ascii_lowercase()));
         Ok(Self {
             name,
-            standalone: standalone.unwrap_or(false),
+            standalone: standalone.unwrap_or(Standalone::No),
             data_dir: data_dir.unwrap_or_else(|| DATA_DIR.into()),
             rtmp: ingest.rtmp.unwrap_or_else(|| SocketAddr::new(any, 1935)),
             rtmps: ingest.rtmps,
@@ -333,6 +369,8 @@ mod tests {
     fn a_mistake_is_named() {
         check("standalone = true", Ok(()));
         check("", Ok(()));
+        check("standalone = 'until-joined'", Ok(()));
+        check("standalone = 'until-left'", Err("expected true, false or \"until-joined\""));
         check("standalone = true\nnmae = 'x'", Err("unknown field `nmae`"));
         check("standalone = true\n[cache]\nwindow_s = 5", Err("cache.window_s: 10 to 86400, not 5"));
         check("standalone = true\n[http]\nhttp = 'here'", Err("invalid socket address"));

@@ -1,7 +1,7 @@
-//! The box's certificate: from given files, or its own, made once and kept.
+//! The box's certificate: from given files, from what the service manager hands over, or its own, made once and kept.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -22,7 +22,10 @@ pub(crate) struct Acceptors {
 pub(crate) fn acceptors(settings: &Settings) -> Result<Acceptors> {
     let (certificate, key) = match &settings.certificate {
         Some(files) => files.clone(),
-        None => own(settings)?,
+        None => match handed_over() {
+            Some(files) => files,
+            None => own(settings)?,
+        },
     };
     let chain = CertificateDer::pem_file_iter(&certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
@@ -41,8 +44,16 @@ pub(crate) fn acceptors(settings: &Settings) -> Result<Acceptors> {
     Ok(Acceptors { http: TlsAcceptor::from(Arc::new(http)), rtmp: TlsAcceptor::from(Arc::new(rtmp)) })
 }
 
+/// What root keeps for the daemon in /etc/credstore, and the daemon's user may not read there (LoadCredential in
+/// systemd.exec(5)).
+fn handed_over() -> Option<(PathBuf, PathBuf)> {
+    let directory = PathBuf::from(std::env::var_os("CREDENTIALS_DIRECTORY")?);
+    let files = (directory.join("relaybox.crt"), directory.join("relaybox.key"));
+    (exists(&files.0) && exists(&files.1)).then_some(files)
+}
+
 /// A self-signed certificate for the box's names: browsers warn once, and say who it is.
-fn own(settings: &Settings) -> Result<(std::path::PathBuf, std::path::PathBuf)> {
+fn own(settings: &Settings) -> Result<(PathBuf, PathBuf)> {
     let (certificate, key) = (settings.data_dir.join("box.crt"), settings.data_dir.join("box.key"));
     if exists(&certificate) && exists(&key) {
         return Ok((certificate, key));

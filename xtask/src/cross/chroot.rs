@@ -19,7 +19,7 @@ use crate::command;
 pub(super) struct Plan {
     suite: String,
     native: String,
-    foreign: String,
+    pub(super) foreign: String,
     pub(super) target: String,
     emulator: String,
     packages: Vec<String>,
@@ -125,20 +125,28 @@ impl Chroot {
 }
 
 fn make(plan: &Plan, root: &Path) -> Result<()> {
+    let options = [
+        "--variant=apt".to_owned(),
+        format!("--architectures={},{}", plan.native, plan.foreign),
+        format!("--include={}", plan.packages.join(",")),
+    ];
+    debian(&plan.suite, root, &options)
+}
+
+/// A Debian of this suite in a folder, without recommends, in place of what was there.
+pub(crate) fn debian(suite: &str, root: &Path, options: &[String]) -> Result<()> {
     if root.exists() {
         std::fs::remove_dir_all(root).with_context(|| format!("could not remove {}", root.display()))?;
     }
     std::fs::create_dir_all(root).with_context(|| format!("could not make {}", root.display()))?;
     let sources = sources(
-        &plan.suite,
+        suite,
         &command::output(command::program("apt-get").args(["indextargets", "--format", "$(REPO_URI)"]))?,
     )?;
-    eprintln!("making the chroot {} with mmdebstrap: a few minutes, 3 GB", root.display());
+    eprintln!("making the chroot {} with mmdebstrap: a few minutes, up to 3 GB", root.display());
     let mut mmdebstrap = command::program("mmdebstrap");
-    mmdebstrap.args(["--mode=root", "--variant=apt", "--aptopt=Apt::Install-Recommends \"false\""]);
-    mmdebstrap.arg(format!("--architectures={},{}", plan.native, plan.foreign));
-    mmdebstrap.arg(format!("--include={}", plan.packages.join(",")));
-    mmdebstrap.arg(&plan.suite).arg(root).arg("-").stdin(Stdio::piped());
+    mmdebstrap.args(["--mode=root", "--aptopt=Apt::Install-Recommends \"false\""]).args(options);
+    mmdebstrap.arg(suite).arg(root).arg("-").stdin(Stdio::piped());
     let mut child = mmdebstrap.spawn().context("could not start mmdebstrap")?;
     child
         .stdin

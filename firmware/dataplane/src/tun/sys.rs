@@ -1,4 +1,4 @@
-//! The two calls that set a TUN device up: the only `unsafe` code of this room.
+//! The calls that set a TUN device up: the only `unsafe` code of this room.
 //!
 //! They are `ioctl`s, for which no safe wrapper of rustix exists; tun-rs has some, but hides which offloads were
 //! accepted and copies each packet once more when it cuts them. Layouts and numbers are those of linux/if.h and
@@ -14,6 +14,8 @@ use super::NAME_BYTES_MAX;
 use crate::coalesce::Offload;
 
 const TUNSETIFF: Opcode = opcode::write::<i32>(b'T', 202);
+const TUNSETPERSIST: Opcode = opcode::write::<i32>(b'T', 203);
+const TUNSETOWNER: Opcode = opcode::write::<i32>(b'T', 204);
 const TUNSETOFFLOAD: Opcode = opcode::write::<u32>(b'T', 208);
 
 const IFF_TUN: u16 = 0x0001;
@@ -60,6 +62,19 @@ pub(super) fn set_offload(fd: BorrowedFd<'_>, offload: Offload) -> Result<(), Er
     }
     // SAFETY: TUNSETOFFLOAD takes its argument as a number and touches no memory of ours.
     unsafe { ioctl(fd, IntegerSetter::<TUNSETOFFLOAD>::new_usize(flags)) }
+}
+
+/// Whether the interface stays when nobody has it open.
+pub(super) fn set_persistent(fd: BorrowedFd<'_>, stays: bool) -> Result<(), Errno> {
+    // SAFETY: TUNSETPERSIST takes its argument as a number and touches no memory of ours.
+    unsafe { ioctl(fd, IntegerSetter::<TUNSETPERSIST>::new_usize(stays.into())) }
+}
+
+/// The user who may open the interface without any right.
+pub(super) fn set_owner(fd: BorrowedFd<'_>, uid: u32) -> Result<(), Errno> {
+    let uid = usize::try_from(uid).map_err(|_| Errno::INVAL)?;
+    // SAFETY: TUNSETOWNER takes its argument as a number and touches no memory of ours.
+    unsafe { ioctl(fd, IntegerSetter::<TUNSETOWNER>::new_usize(uid)) }
 }
 
 const _: () = assert!(size_of::<InterfaceRequest>() == 40);

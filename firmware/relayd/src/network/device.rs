@@ -58,7 +58,7 @@ pub(super) async fn bring_up(plan: &Plan, config: PlaneConfig) -> Result<Handle>
 }
 
 /// Gives the interface its address and the mesh's route.
-fn dress(interface: &str, address: Ula, inside: MeshPrefix) -> Result<Network> {
+pub(super) fn dress(interface: &str, address: Ula, inside: MeshPrefix) -> Result<Network> {
     let route = Prefix::new(IpAddr::V6(inside.network()), MeshPrefix::BITS)?;
     let mut network = Network::open(interface)?;
     let address = (IpAddr::V6(address.into()), 128);

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use dataplane::{Handle, HandleError, Network, PeerConfig, Prefix};
@@ -10,6 +11,8 @@ use trust::viewer::Gateway;
 use trust::{Viewer, WireGuardKey};
 
 use super::{MTU, Plan, public};
+use crate::control::hour::Hour;
+use crate::control::kept::Kept;
 use crate::control::talk::Heard;
 use crate::control::viewers::Guests;
 
@@ -91,6 +94,16 @@ fn dress(interface: &str, viewers: &BTreeMap<WireGuardKey, Viewer>) {
     if let Err(error) = std::thread::Builder::new().name("viewers".to_owned()).spawn(work) {
         tracing::warn!(%error, "viewers can't find this box by IPv4");
     }
+}
+
+/// What the running daemon would put on the interface, for those viewers that are known by now.
+pub(super) fn dress_beforehand(interface: &str, dir: &Path, kept: &Kept) -> Result<()> {
+    let (now, revocations) = (Hour::new(dir, 0).now(), kept.revocations());
+    let gateway = Gateway { root: &kept.root, key: kept.key(), revocations: &revocations };
+    let guests = Guests::open(dir, &gateway, now)?;
+    let accepted = guests.accepted(&gateway, now);
+    let Some(own) = accepted.first().map(|viewer| viewer.gateway_v4) else { return Ok(()) };
+    put_on(interface, own, accepted.iter().filter_map(|viewer| host(viewer.address_v4.into())).collect())
 }
 
 fn put_on(interface: &str, own: Ipv4Addr, routes: Vec<Prefix>) -> Result<()> {
