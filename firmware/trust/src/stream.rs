@@ -105,6 +105,7 @@ mod tests {
             mesh,
             stream: "a".repeat(64).into(),
             key,
+            access: Access::Link,
             issued: UnixSeconds::new(u64::MAX),
         };
         let signed = Signed::sign(certificate.clone(), &ours).unwrap();
