@@ -21,6 +21,11 @@ pub(super) struct Recipe {
     pub(super) home: String,
     /// Enabled and started.
     pub(super) units: Vec<String>,
+    /// Left for the operator to enable.
+    #[serde(default)]
+    pub(super) optional_units: Vec<String>,
+    #[serde(default)]
+    pub(super) removed_with_home: Vec<String>,
     #[serde(default)]
     pub(super) before_removal: Option<String>,
     pub(super) welcome: String,
@@ -48,11 +53,14 @@ impl Recipe {
     /// One of the scripts in `packages/`, filled in.
     pub(super) fn script(&self, template: &str) -> String {
         let units = self.units.join(" ");
+        let (optional, others) = (self.optional_units.join(" "), self.removed_with_home.join(" "));
         let before_removal = self.before_removal.as_deref().unwrap_or("true");
         let fill = [
             ("@USER@", self.user.as_str()),
             ("@HOME@", &self.home),
             ("@UNITS@", &units),
+            ("@OPTIONAL@", &optional),
+            ("@OTHERS@", &others),
             ("@BEFORE_REMOVAL@", before_removal),
             ("@WELCOME@", self.welcome.trim()),
         ];
@@ -76,7 +84,7 @@ mod tests {
         for recipe in &recipes {
             let to = format!("/usr/lib/sysusers.d/{}.conf", recipe.user);
             assert!(recipe.files.values().any(|path| *path == to), "the scripts make the user by {to}");
-            for unit in &recipe.units {
+            for unit in recipe.units.iter().chain(&recipe.optional_units) {
                 let from = format!("systemd/{unit}");
                 assert!(recipe.files.contains_key(&from), "{} starts {unit}", recipe.name);
             }
