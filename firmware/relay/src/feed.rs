@@ -19,6 +19,8 @@ use crate::{Given, Shown, Tally, Uplink};
 const FIRST_MAX: Duration = Duration::from_secs(4);
 /// Parts of which blocks may still be owed; the oldest is let go when there would be more.
 const OWED_MAX: usize = 64;
+/// What goes out at once where the line has a limit: a packet or two.
+const PIECE_BYTES: usize = 2048;
 /// Blocks that are older than this come too late for anybody.
 const LATE: Duration = Duration::from_secs(12);
 
@@ -46,11 +48,19 @@ impl Outlet {
 
     async fn send_block(&self, part: PartName, index: u16, bytes: Bytes) -> Result<(), Gone> {
         let len = bytes.len();
-        tokio::select! {
-            () = self.uplink.take(len) => {}
-            () = self.sender.closed() => return Err(Gone),
+        let mut head = Vec::with_capacity(64);
+        let mut rest = Frame::Block(BlockFrame { part, index, bytes }).write(&mut head);
+        self.sender.send(head.into()).await.map_err(|_| Gone)?;
+        // At 5 Mbit/s a whole block is 30 ms of queue in the household's line.
+        let piece = if self.uplink.rate().is_some() { PIECE_BYTES } else { len };
+        while !rest.is_empty() {
+            let next = rest.split_to(piece.min(rest.len()));
+            tokio::select! {
+                () = self.uplink.take(next.len()) => {}
+                () = self.sender.closed() => return Err(Gone),
+            }
+            self.sender.send(next).await.map_err(|_| Gone)?;
         }
-        self.send(&Frame::Block(BlockFrame { part, index, bytes })).await?;
         self.tally.with(&self.child, |flow| flow.sent += len as u64);
         Ok(())
     }

@@ -18,7 +18,7 @@ use trust::BoxKey;
 use wire::feed::{MEDIA_TYPE, Request};
 
 use crate::feed::{Outlet, give_blocks, give_feed};
-use crate::{House, Refused, Tally, Uplink};
+use crate::{House, Refused, Share, Tally, Uplink};
 
 /// A request's head has to be here within this.
 const HEAD_MAX: Duration = Duration::from_secs(10);
@@ -65,7 +65,7 @@ fn answer<H: House>(
         Err(wire::feed::BadRequest::Path) => return refuse(StatusCode::NOT_FOUND),
         Err(wire::feed::BadRequest::Query(_)) => return refuse(StatusCode::BAD_REQUEST),
     };
-    let given = match house.give(asked.name(), &child) {
+    let given = match house.give(asked.name(), &child, share(&asked)) {
         Ok(given) => given,
         Err(Refused::NotHere) => return refuse(StatusCode::NOT_FOUND),
         Err(Refused::NoRoom) => return refuse(StatusCode::SERVICE_UNAVAILABLE),
@@ -90,6 +90,13 @@ fn answer<H: House>(
     let mut response = Response::new(Frames(Some(receiver)));
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(MEDIA_TYPE));
     response
+}
+
+fn share(asked: &Request) -> Share {
+    match asked {
+        Request::Feed(feed) => Share { stripes: feed.stripes.count_ones(), of: u32::from(feed.of) },
+        Request::Blocks(_) => Share { stripes: 0, of: 1 },
+    }
 }
 
 fn refuse(status: StatusCode) -> Response<Frames> {

@@ -60,6 +60,13 @@ pub struct Given {
     pub hello: watch::Receiver<Option<Shown>>,
 }
 
+/// How much of a stream is asked for, for as long as it lasts: so many stripes of all; none for blocks by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    pub stripes: u32,
+    pub of: u32,
+}
+
 /// Why a child gets nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
@@ -78,5 +85,5 @@ pub trait House: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Refused`].
-    fn give(&self, name: &StreamName, child: &BoxKey) -> Result<Given, Refused>;
+    fn give(&self, name: &StreamName, child: &BoxKey, share: Share) -> Result<Given, Refused>;
 }

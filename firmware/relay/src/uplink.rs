@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 /// WireGuard, UDP and IPv6 around it.
 const ON_THE_LINE_PERCENT: u64 = 113;
 /// What may go out at once after a pause.
-const BURST: Duration = Duration::from_millis(50);
+const BURST: Duration = Duration::from_millis(10);
 /// A sender looks again at least this often whether the rate has changed.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 

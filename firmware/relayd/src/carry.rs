@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use relay::{Shown, Tally, Uplink};
+use relay::{Share, Shown, Tally, Uplink};
 use serve::Wanted;
 use store::{Live, Store};
 use stream::StreamName;
@@ -43,6 +43,11 @@ const UNKNOWN_FOR: Duration = Duration::from_secs(3);
 /// Names that are remembered as unknown.
 const UNKNOWN_MAX: usize = 256;
 /// How long a viewer waits for the coordinator's word.
+/// As `relay::Uplink` counts what is around the bytes.
+const ON_THE_LINE_PERCENT: u64 = 113;
+/// Rates are averages: a fiftieth above the limit still fits.
+const ROOM_SLACK: u64 = 50;
+const OFFER_EVERY: Duration = Duration::from_secs(3);
 /// How long children have to find others when this box stops.
 const LEAVE_FOR: Duration = Duration::from_millis(700);
 const ASK_MAX: Duration = Duration::from_secs(4);
@@ -118,9 +123,48 @@ impl Carriers {
         }))
     }
 
+    /// Whether the line carries another child beside those that it has: few get all, rather than all get too little.
+    /// What one child takes is not counted against itself, since it may be changing its stripes.
+    fn has_room(&self, name: &StreamName, child: &BoxKey, share: Share) -> bool {
+        // The guard lets go of the rate for moments; what the friend allows is what counts here.
+        let Some(limit) = self.limit_bps else { return self.uplink.rate() != Some(0) };
+        if share.stripes == 0 {
+            return limit > 0;
+        }
+        let rate = |name: &StreamName| {
+            let newest = self.store.get(name).and_then(|live| live.newest_part());
+            newest.map_or(0, |item| item.stamp().average_bps * ON_THE_LINE_PERCENT / 100)
+        };
+        let stripes = |flow: &relay::Flow| u64::from(flow.gives.count_ones());
+        let given: u64 = self
+            .tallies()
+            .iter()
+            .map(|(name, tally, _)| {
+                let flows = tally.flows();
+                let others = flows.iter().filter(|(key, _)| key != child);
+                rate(name) * others.map(|(_, flow)| stripes(flow)).sum::<u64>() / u64::from(share.of)
+            })
+            .sum();
+        given + rate(name) * u64::from(share.stripes) / u64::from(share.of) <= limit + limit / ROOM_SLACK
+    }
+
+    /// Tells the coordinator what this box can give of its own streams, again and again. Never ends.
+    async fn offer(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(OFFER_EVERY).await;
+            for (name, tally) in self.origins.live() {
+                let question = self.question(&name, &tally, &[], 0);
+                if let Err(error) = self.ask(&question).await {
+                    tracing::trace!(%error, "the coordinator does not hear what this box can give");
+                }
+            }
+        }
+    }
+
     /// Lets other boxes in, for as long as there is a network.
     pub(crate) async fn receive(self: Arc<Self>, mut door: Door) {
         let mut guard = tokio::task::JoinSet::new();
+        guard.spawn(Arc::clone(&self).offer());
         if self.guarded && self.limit_bps != Some(0) {
             guard.spawn(line::guard(Arc::clone(&self), self.limit_bps));
         }
@@ -270,7 +314,7 @@ impl Carriers {
         let failed: Vec<_> = failed.iter().rev().take(wire::parents::PARENTS_MAX).copied().collect();
         ParentsRequest {
             stream: name.clone(),
-            uplink_bps: self.uplink.rate(),
+            uplink_bps: self.limit_bps.or_else(|| self.uplink.rate()),
             sending_bps: 0,
             viewers,
             takes: List::try_from(takes).unwrap_or_default(),

@@ -27,12 +27,14 @@ use crate::row::Row;
 use stream::StreamName;
 
 mod carried;
+mod followed_flv;
 mod memory;
 mod restored;
 mod watching;
 
 pub use carried::ItemTaken;
 use carried::Press;
+use followed_flv::FollowedFlv;
 use memory::Memory;
 use restored::Restored;
 pub(crate) use watching::Growing;
@@ -103,6 +105,7 @@ struct State {
     memo_file: Option<Arc<StoredFile>>,
     row: Row,
     press: Option<Press>,
+    flv: FollowedFlv,
 }
 
 impl Live {
@@ -129,6 +132,7 @@ impl Live {
             memo_file: None,
             row: Row::default(),
             press: None,
+            flv: FollowedFlv::default(),
         };
         let live = Self {
             name,

@@ -15,6 +15,7 @@ extern crate std;
 pub mod codec;
 pub mod cutter;
 pub mod flv;
+pub mod fragment;
 pub mod header;
 pub mod name;
 pub mod opus;

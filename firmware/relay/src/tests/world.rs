@@ -21,8 +21,8 @@ use trust::{
 use wire::feed::Hello;
 
 use crate::{
-    Carrier, CarrierConfig, Given, House, Judge, Parent, Refused, Report, Shown, Tally, Uplink, Ways, greet,
-    write_hello,
+    Carrier, CarrierConfig, Given, House, Judge, Parent, Refused, Report, Share, Shown, Tally, Uplink, Ways,
+    greet, write_hello,
 };
 
 pub(super) const EPOCH: EpochId = EpochId(0xabc);
@@ -91,7 +91,7 @@ impl House for Holder {
         self.0.leaving.subscribe()
     }
 
-    fn give(&self, name: &StreamName, _child: &BoxKey) -> Result<Given, Refused> {
+    fn give(&self, name: &StreamName, _child: &BoxKey, _share: Share) -> Result<Given, Refused> {
         let live = self.0.store.get(name).ok_or(Refused::NotHere)?;
         let own = self.0.hello.borrow().is_some().then(|| self.0.hello.subscribe());
         let hello = own.or_else(|| self.0.hellos.lock().unwrap().clone()).ok_or(Refused::NotHere)?;

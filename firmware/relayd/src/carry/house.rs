@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use relay::{Given, House, Judge, Refused, Ways};
+use relay::{Given, House, Judge, Refused, Share, Ways};
 use stream::StreamName;
 use tokio::sync::watch;
 use trust::{BoxKey, StreamCertificate};
@@ -19,9 +19,9 @@ impl House for Holder {
         self.0.leaving.subscribe()
     }
 
-    fn give(&self, name: &StreamName, _child: &BoxKey) -> Result<Given, Refused> {
+    fn give(&self, name: &StreamName, child: &BoxKey, share: Share) -> Result<Given, Refused> {
         let carriers = &self.0;
-        if carriers.uplink.rate() == Some(0) {
+        if !carriers.has_room(name, child, share) {
             return Err(Refused::NoRoom);
         }
         if let Some(shown) = carriers.origins.shown(name) {

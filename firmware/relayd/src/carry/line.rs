@@ -16,7 +16,7 @@ use tokio::net::UdpSocket;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use wire::stun::{self, Transaction};
 
-use super::Carriers;
+use super::{Carriers, ON_THE_LINE_PERCENT};
 use crate::control::keys::random;
 
 /// As the guard wants them: a few each second.
@@ -31,13 +31,12 @@ const LIMIT_BPS: u64 = 100_000_000;
 const IDLE_BPS: u64 = 50_000;
 /// Answers in a row that may be missing before the coordinator counts as away, and not the line as full.
 const AWAY_AFTER: u32 = 10;
-/// As `relay::Uplink` counts what is around the bytes.
-const ON_THE_LINE_PERCENT: u64 = 113;
 
 /// Never ends. `limit_bps` is the friend's.
 pub(super) async fn guard(carriers: Arc<Carriers>, limit_bps: Option<u64>) {
     let settings = Settings { limit_bps: limit_bps.unwrap_or(LIMIT_BPS), paused: false, quiet: Vec::new() };
-    let mut guard = Guard::new(settings, None);
+    // What a friend allows is begun with, and given up only when the line gets slower.
+    let mut guard = Guard::new(settings, limit_bps);
     loop {
         if let Err(error) = attend(&carriers, &mut guard).await {
             tracing::debug!(error = format!("{error:#}"), "the line is not probed");

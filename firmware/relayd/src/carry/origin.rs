@@ -89,6 +89,12 @@ impl Origins {
         lock(&self.streams).get(name).map(|origin| origin.shows.subscribe())
     }
 
+    /// Those of which something was published since the start.
+    pub(super) fn live(&self) -> Vec<(StreamName, Arc<Tally>)> {
+        let streams = lock(&self.streams);
+        streams.iter().map(|(name, origin)| (name.clone(), Arc::clone(&origin.tally))).collect()
+    }
+
     pub(super) fn tallies(&self) -> Vec<(StreamName, Arc<Tally>, u64)> {
         let streams = lock(&self.streams);
         streams.iter().map(|(name, origin)| (name.clone(), Arc::clone(&origin.tally), 0)).collect()

@@ -19,7 +19,7 @@ use trust::BoxKey;
 use super::Neighbourhood;
 
 /// Connections that one box may have open here: a relay's, a few that end, and a few that begin.
-pub(super) const PER_BOX_MAX: usize = 8;
+pub(super) const PER_BOX_MAX: usize = 32;
 
 /// A box that is gone without a word is noticed after 15 s of silence and three questions.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()

@@ -10,6 +10,7 @@ use stream::{EpochRecord, ObjectName, PartHeader};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::followed_flv::FlvStep;
 use super::{Live, State};
 use crate::object::Object;
 use crate::row::{BlockTaken, Item, PENDING_MAX, Place, Progress, Sealer};
@@ -87,6 +88,17 @@ impl Live {
         }
     }
 
+    /// The same media as FLV: for those who watch that, and for who comes next.
+    fn follow_flv(&self, tags: Vec<FlvStep>) {
+        for step in tags {
+            match step {
+                FlvStep::Begin { head, inline } => self.flv.begin(head, inline),
+                FlvStep::Tags(tags) => self.flv.push(tags),
+                FlvStep::End => self.flv.end(),
+            }
+        }
+    }
+
     /// Lets the window take what can be taken, in order.
     fn advance(&self, mut state: std::sync::MutexGuard<'_, State>) {
         let mut moved = false;
@@ -102,7 +114,12 @@ impl Live {
                 (Seal::Part(part), Progress::Whole(bytes)) => state.follow_whole(part, bytes),
                 (Seal::Part(part), Progress::Gap | Progress::Kept) => state.follow_gap(part),
                 (Seal::Epoch(epoch), _) => state.follow_epoch(epoch, item.init.clone().unwrap_or_default()),
-                (Seal::Mark(mark), _) => state.window.follow_mark(mark.mark, mark.msn, &mark.stamp),
+                (Seal::Mark(mark), _) => {
+                    if mark.mark == Mark::Ended {
+                        state.flv.steps.push(FlvStep::End);
+                    }
+                    state.window.follow_mark(mark.mark, mark.msn, &mark.stamp)
+                }
             };
             match followed {
                 Ok(()) if item.is_gap() => self.gaps.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
@@ -124,7 +141,9 @@ impl Live {
         }
         if moved {
             state.trim_row();
+            let tags = std::mem::take(&mut state.flv.steps);
             self.commit(state);
+            self.follow_flv(tags);
         } else {
             drop(state);
         }
@@ -217,6 +236,7 @@ impl Live {
 impl State {
     fn follow_whole(&mut self, part: &PartSeal, bytes: Bytes) -> Result<(), WindowError> {
         self.window.follow_part(part.header.clone(), &part.stamp)?;
+        self.flv.handle_part(&bytes);
         self.memory.put_part(&part.header, bytes);
         Ok(())
     }
@@ -234,6 +254,7 @@ impl State {
             Err(WindowError::KnownEpoch) => return Ok(()),
             Err(error) => return Err(error),
         }
+        self.flv.handle_epoch(&epoch.record, &init);
         self.memory.put_init(&epoch.record, init);
         self.part_target_ms = u64::try_from(epoch.record.part_target.millis()).unwrap_or(0);
         Ok(())
