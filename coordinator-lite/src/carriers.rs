@@ -1,49 +1,46 @@
 //! Who carries which stream: what each box said of it last, and from whom another box may take it.
 //!
+//! ```text
+//! a box's request ──> table ──> plan (swarm::assign), moved along with it ──> parents of that box
+//! ```
 //! Held in memory alone, since boxes say it again within seconds; who does not is forgotten after
 //! [`ParentsRequest::HELD_S`]. Time comes in with each call. Refuses to believe anything about media, and to let a box
 //! take a stripe from one that has it from that same box.
 
+mod answer;
+mod plan;
 #[cfg(test)]
 mod tests;
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use stream::StreamName;
-use trust::{BoxKey, List};
-use wire::parents::PARENTS_MAX;
-use wire::{ParentEntry, ParentsRequest};
+use swarm::StripeCount;
+use swarm::score::Facts;
+use trust::BoxKey;
+use wire::ParentsRequest;
+
+pub(crate) use answer::{Answer, Asking};
+use plan::Plan;
 
 /// Into how many stripes each stream is cut.
-pub(crate) const STRIPES: u8 = 4;
-const ALL_STRIPES: u16 = (1 << STRIPES) - 1;
+const STRIPES: u8 = StripeCount::USUAL.get();
+const ALL_STRIPES: u16 = StripeCount::USUAL.all().0;
 
 /// Boxes of one stream.
 const BOXES_MAX: usize = 4096;
 /// Boxes of all streams together.
 const ENTRIES_MAX: usize = 8192;
 /// Streams of one box.
-pub(crate) const PER_BOX_MAX: usize = 32;
+const PER_BOX_MAX: usize = 32;
 const HELD: Duration = Duration::from_secs(ParentsRequest::HELD_S as u64);
-
-/// For who is silent.
+/// For who is silent, and for what changed about the others.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// Seconds between two requests of a box about a stream.
-const NEXT_S: u32 = 5;
-/// A box's requests are remembered for two minutes, and at most [`wire::ReplayGuard::REQUESTS_MAX`] of them: its
-/// streams share 160, and the others are for what else it asks.
-const SHARED_BY: u32 = 160;
-const SHARED_S: u32 = 120;
-
-/// What a line is taken for while nobody has measured it: a usual one at home.
+/// A box's age counts in such steps, so that a plan does not change with each look.
+const AGE_STEP_S: u64 = 60;
+/// What a friend's line is taken for while nobody has measured it.
 const UPLINK_ASSUMED_BPS: u64 = 5_000_000;
-/// What a way is taken for that nobody told of.
-const ROUND_TRIP_ASSUMED_MS: u32 = 50;
-/// A round trip of so many milliseconds halves what a box is worth.
-const FAR_MS: u64 = 100;
 
 /// All streams that are carried.
 #[derive(Debug, Default)]
@@ -70,24 +67,19 @@ struct Carried {
     boxes: BTreeMap<BoxKey, Carrier>,
     /// How many ever began.
     begun: u64,
+    /// None while nobody publishes it.
+    plan: Option<Plan>,
+    /// When all boxes of the plan were last looked at.
+    reviewed: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Carrier {
     /// How many began before it.
     place: u64,
+    began: Instant,
     heard: Instant,
     said: ParentsRequest,
-}
-
-/// From whom, and for whom, parents are looked for.
-pub(crate) struct Asking<'a> {
-    pub(crate) key: &'a BoxKey,
-    pub(crate) owner: &'a BoxKey,
-    /// Whether a box may be named at all: a member that nobody took out.
-    pub(crate) is_peer: &'a dyn Fn(&BoxKey) -> bool,
-    /// Between the asking box and another one, in milliseconds.
-    pub(crate) round_trip_ms: &'a dyn Fn(&BoxKey) -> Option<u32>,
 }
 
 impl Carriers {
@@ -115,7 +107,7 @@ impl Carriers {
         self.forget(now);
         self.has_room(key, &said.stream)?;
         let carried = self.streams.entry(said.stream.clone()).or_default();
-        carried.boxes.insert(*key, Carrier { place: carried.begun, heard: now, said });
+        carried.boxes.insert(*key, Carrier { place: carried.begun, began: now, heard: now, said });
         carried.begun += 1;
         Ok(())
     }
@@ -146,66 +138,28 @@ impl Carriers {
     fn carried_by(&self, key: &BoxKey) -> usize {
         self.streams.values().filter(|carried| carried.boxes.contains_key(key)).count()
     }
-
-    /// Seconds until a box is to ask again about each of its streams: more for one that carries many.
-    pub(crate) fn next_s(&self, key: &BoxKey) -> u32 {
-        let streams = u32::try_from(self.carried_by(key)).unwrap_or(u32::MAX);
-        NEXT_S.max(streams.saturating_mul(SHARED_S).div_ceil(SHARED_BY))
-    }
-
-    /// From whom a box may take a stream, best first. The owner is always among them, and the others are boxes that
-    /// began before the asking one, so that no circle is closed; nobody is named who failed it, but the owner.
-    pub(crate) fn parents(
-        &self,
-        stream: &StreamName,
-        asking: &Asking<'_>,
-        now: Instant,
-    ) -> List<ParentEntry, PARENTS_MAX> {
-        if asking.key == asking.owner {
-            return List::new();
-        }
-        let none = Carried::default();
-        let carried = self.streams.get(stream).unwrap_or(&none);
-        let own = carried.boxes.get(asking.key);
-        let failed = |key: &BoxKey| own.is_some_and(|own| own.said.failed.iter().any(|failed| failed == key));
-        let place = own.map_or(carried.begun, |own| own.place);
-        let before = carried.boxes.iter().filter(|(key, carrier)| {
-            let fresh = now.duration_since(carrier.heard) < HELD;
-            fresh && carrier.place < place && *key != asking.owner && !failed(key)
-        });
-        let mut before: Vec<_> = before
-            .map(|(key, carrier)| (Reverse(carrier.score((asking.round_trip_ms)(key))), carrier.place, key))
-            .collect();
-        before.sort_unstable();
-        let entry = |(score, _, key): &(Reverse<u32>, u64, &BoxKey)| {
-            let barred = carried.barred(key, asking.key);
-            ParentEntry { key: **key, score: score.0, stripes: 0, barred }
-        };
-        let usable = before.iter().filter(|(_, _, key)| (asking.is_peer)(key)).map(entry);
-        let usable = usable.filter(|entry| entry.barred != ALL_STRIPES);
-        let mut parents: Vec<_> = usable.take(PARENTS_MAX - 1).collect();
-        let score = match carried.boxes.get(asking.owner) {
-            _ if failed(asking.owner) => 0,
-            Some(owner) => owner.score((asking.round_trip_ms)(asking.owner)),
-            None => score(UPLINK_ASSUMED_BPS, (asking.round_trip_ms)(asking.owner)),
-        };
-        parents.push(ParentEntry { key: *asking.owner, score, stripes: 0, barred: 0 });
-        parents.sort_by_key(|entry| Reverse(entry.score));
-        List::try_from(parents).unwrap_or_default()
-    }
 }
 
 impl Carrier {
-    fn score(&self, round_trip_ms: Option<u32>) -> u32 {
-        let uplink = self.said.uplink_bps.unwrap_or(UPLINK_ASSUMED_BPS);
-        score(uplink.saturating_sub(self.said.sending_bps), round_trip_ms)
+    fn is_fresh(&self, now: Instant) -> bool {
+        now.duration_since(self.heard) < HELD
     }
-}
 
-/// What a box has left, in kbit/s, and less of it for one that is far away.
-fn score(spare_bps: u64, round_trip_ms: Option<u32>) -> u32 {
-    let far = u64::from(round_trip_ms.unwrap_or(ROUND_TRIP_ASSUMED_MS));
-    u32::try_from((spare_bps / 1000).saturating_mul(FAR_MS) / (FAR_MS + far)).unwrap_or(u32::MAX)
+    fn failed(&self, key: &BoxKey) -> bool {
+        self.said.failed.iter().any(|failed| failed == key)
+    }
+
+    /// What is known of it, with what other streams leave of its line.
+    fn facts(&self, others_bps: u64, now: Instant) -> Facts {
+        let uplink = self.said.uplink_bps.unwrap_or(UPLINK_ASSUMED_BPS);
+        let age = now.duration_since(self.began).as_secs();
+        Facts {
+            uplink_bps: uplink.saturating_sub(others_bps),
+            limit_bps: None,
+            age_s: age / AGE_STEP_S * AGE_STEP_S,
+            present_per_mille: 1000,
+        }
+    }
 }
 
 impl Carried {

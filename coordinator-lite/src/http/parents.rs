@@ -12,7 +12,7 @@ use wire::{Code, ParentsRequest, ParentsResponse};
 use super::call::{Call, json};
 use super::problem::Refusal;
 use super::{Answered, App};
-use crate::carriers::{Asking, STRIPES};
+use crate::carriers::{Answer, Asking};
 use crate::hub::Member;
 
 /// A box that missed as many heartbeats publishes nothing any more.
@@ -53,24 +53,21 @@ impl App {
         let directory = self.hub.directory();
         let beats = self.hub.beats();
         let mut carriers = self.carriers.lock().unwrap_or_else(PoisonError::into_inner);
-        let live = beats.bitrate_bps(owner, &stream, call.now, within).is_some();
+        let bitrate_bps = beats.bitrate_bps(owner, &stream, call.now, within);
         // Many ask for what is not there, and carry nothing.
-        if live || leaving || !asked.takes.is_empty() {
+        if bitrate_bps.is_some() || leaving || !asked.takes.is_empty() {
             let kept = carriers.handle_request(member.key(), asked, now);
             kept.map_err(|full| Refusal::because(Code::TryAgain, &full))?;
         }
         let asking = Asking {
             key: member.key(),
             owner,
+            bitrate_bps,
             is_peer: &|key| directory.is_peer(key, call.now),
-            round_trip_ms: &|key| beats.round_trip_ms(member.key(), key),
+            round_trip_ms: &|one, other| beats.round_trip_ms(one, other),
         };
-        Ok(ParentsResponse {
-            owner: *owner,
-            live,
-            stripes: STRIPES,
-            parents: if leaving { List::new() } else { carriers.parents(&stream, &asking, now) },
-            next_s: carriers.next_s(member.key()),
-        })
+        let Answer { stripes, parents, next_s } = carriers.parents(&stream, &asking, now);
+        let parents = if leaving { List::new() } else { parents };
+        Ok(ParentsResponse { owner: *owner, live: bitrate_bps.is_some(), stripes, parents, next_s })
     }
 }

@@ -40,6 +40,9 @@ const WAITING_STEPS: usize = 8;
 /// Boxes with a single parent that are looked after with one change.
 const LONELY_STEPS: usize = 8;
 
+/// How far away a box is from which nothing came: farther than any other.
+const FAILED_MS: u64 = 1 << 32;
+
 /// A box, by the number that the coordinator gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BoxId(pub u32);
@@ -166,6 +169,26 @@ impl Assigner {
             self.place(child, stripe, near);
         }
         self.settle(near);
+    }
+
+    /// A box can't take anything from another one: what it had from that one comes from elsewhere, if there is a slot.
+    /// Where it stays, the caller names nobody for it.
+    pub fn handle_failed(&mut self, child: BoxId, parent: BoxId, near: Near<'_>) {
+        let near = |one: BoxId, other: BoxId| {
+            if (one, other) == (parent, child) { FAILED_MS } else { near(one, other) }
+        };
+        for stripe in self.load.stripes.all().iter() {
+            if self.forest.parent(child, stripe) == Some(parent) {
+                self.cut(child, stripe);
+                let height = self.forest.height(child, stripe);
+                // A free slot, although a leaf's place may be better: that may be below the same parent.
+                match self.slot(child, stripe, height, &near).filter(|(_, other)| *other != parent) {
+                    Some((_, other)) => self.join(child, stripe, other),
+                    None => _ = self.place(child, stripe, &near),
+                }
+            }
+        }
+        self.settle(&near);
     }
 
     /// From whom a box takes each stripe. Empty for one that is not known.

@@ -35,7 +35,7 @@ impl Assigner {
     }
 
     /// The best free slot that there is, with its giver's depth.
-    fn slot(&self, id: BoxId, stripe: u8, height: u8, near: Near<'_>) -> Option<(u8, BoxId)> {
+    pub(super) fn slot(&self, id: BoxId, stripe: u8, height: u8, near: Near<'_>) -> Option<(u8, BoxId)> {
         let alone = self.only_parent(id, stripe);
         let fits = |(depth, parent): &(u8, BoxId)| {
             *parent != id && depth.saturating_add(height).saturating_add(1) <= DEPTH_MAX

@@ -168,6 +168,22 @@ fn the_first_box_gets_a_second_parent_as_soon_as_there_is_one() {
 }
 
 #[test]
+fn what_failed_between_two_comes_from_elsewhere() {
+    let mut assigner = with(20 * MBIT, &[10 * MBIT; 40]);
+    let mut stay = 0;
+    for child in (1..=40).map(BoxId) {
+        let parent = assigner.parents(child)[0].unwrap();
+        changes(&mut assigner);
+        assigner.handle_failed(child, parent, &near);
+        stay += usize::from(assigner.parents(child).contains(&Some(parent)));
+        assert!(changes(&mut assigner) <= 8);
+        assert_eq!(assigner.figures().boxes_served, 40);
+    }
+    assert!(stay <= 4, "{stay} found no other slot");
+    check(&assigner, |id| if id == ORIGIN { 11 } else { 6 }).unwrap();
+}
+
+#[test]
 fn stand_bys_have_room_and_are_not_below() {
     let assigner = with(20 * MBIT, &[10 * MBIT; 40]);
     let mut named: BTreeMap<BoxId, usize> = BTreeMap::new();

@@ -1,0 +1,216 @@
+//! What a box hears when it asks: its parents by the plan, those that it has, some that stand by, and the owner.
+//!
+//! Boxes move one after the other, each when it asks. So a parent of the plan may for a moment still take from the box
+//! what it is to give: that stripe stays where it is, and the box asks again soon. Refuses to name a box that is out,
+//! and one that failed the asking box, but for the owner.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use stream::StreamName;
+use swarm::score::Facts;
+use trust::{BoxKey, List};
+use wire::ParentEntry;
+use wire::parents::PARENTS_MAX;
+
+use super::plan::{Near, Plan, owner_uplink_bps};
+use super::{ALL_STRIPES, Carried, Carrier, Carriers, LOOK_EVERY, STRIPES};
+
+/// Boxes that stand by, for each that asks.
+const STAND_BYS: usize = 6;
+/// Seconds between two requests of a box about a stream.
+const NEXT_S: u32 = 5;
+/// The same while it waits for others to move.
+const WAITING_S: u32 = 1;
+/// A box's requests are remembered for two minutes, and at most [`wire::ReplayGuard::REQUESTS_MAX`] of them: its
+/// streams share 160, and the others are for what else it asks.
+const SHARED_BY: u32 = 160;
+const SHARED_S: u32 = 120;
+
+/// From whom, and for whom, parents are looked for.
+pub(crate) struct Asking<'a> {
+    pub(crate) key: &'a BoxKey,
+    pub(crate) owner: &'a BoxKey,
+    /// Of the stream; none while nobody publishes it.
+    pub(crate) bitrate_bps: Option<u64>,
+    /// Whether a box may be named at all: a member that nobody took out.
+    pub(crate) is_peer: &'a dyn Fn(&BoxKey) -> bool,
+    /// Between two boxes, in milliseconds.
+    pub(crate) round_trip_ms: Near<'a>,
+}
+
+/// Best first, and the seconds until the box is to ask again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) stripes: u8,
+    pub(crate) parents: List<ParentEntry, PARENTS_MAX>,
+    pub(crate) next_s: u32,
+}
+
+impl Carriers {
+    /// From whom a box is to take a stream. The owner is always named, but to itself.
+    pub(crate) fn parents(&mut self, stream: &StreamName, asking: &Asking<'_>, now: Instant) -> Answer {
+        let usual_s = self.next_s(asking.key);
+        let answer = |parents: Vec<_>, next_s| Answer {
+            stripes: STRIPES,
+            parents: List::try_from(parents).unwrap_or_default(),
+            next_s,
+        };
+        let Some(bitrate_bps) = asking.bitrate_bps else {
+            if let Some(carried) = self.streams.get_mut(stream) {
+                carried.plan = None;
+            }
+            return answer(alone(asking), usual_s);
+        };
+        let plan = self.streams.get_mut(stream).and_then(|carried| carried.plan.take());
+        let plan = self.planned(stream, plan, bitrate_bps, asking, now);
+        let Some(carried) = self.streams.get_mut(stream) else { return answer(alone(asking), usual_s) };
+        let (parents, waits) = carried.entries(&plan, asking, now);
+        carried.plan = Some(plan);
+        answer(parents, if waits { WAITING_S.max(usual_s / NEXT_S) } else { usual_s })
+    }
+
+    /// Seconds until a box is to ask again about each of its streams: more for one that carries many.
+    fn next_s(&self, key: &BoxKey) -> u32 {
+        let streams = u32::try_from(self.carried_by(key)).unwrap_or(u32::MAX);
+        NEXT_S.max(streams.saturating_mul(SHARED_S).div_ceil(SHARED_BY))
+    }
+
+    /// The plan with all that is known by now: the asking box at once, the others once a second.
+    fn planned(
+        &mut self,
+        stream: &StreamName,
+        plan: Option<Plan>,
+        bitrate_bps: u64,
+        asking: &Asking<'_>,
+        now: Instant,
+    ) -> Plan {
+        let kept = plan.filter(|plan| plan.owner == *asking.owner && !plan.is_stale(bitrate_bps, now));
+        let whole = kept.is_none();
+        let mut plan = kept.unwrap_or_else(|| {
+            let facts = self.owner_facts(stream, asking.owner, bitrate_bps, now);
+            Plan::new(asking.owner, facts, bitrate_bps, now)
+        });
+        let Some(carried) = self.streams.get(stream) else { return plan };
+        let own = carried.boxes.get(asking.key);
+        for parent in own.into_iter().flat_map(|own| own.said.failed.iter()) {
+            if plan.parents(asking.key).contains_key(parent) {
+                plan.handle_failed(asking.key, parent, asking.round_trip_ms, now);
+            }
+        }
+        let due = carried.reviewed.is_none_or(|at| now.duration_since(at) >= LOOK_EVERY);
+        if whole || due {
+            let mut order: Vec<_> = carried.boxes.iter().collect();
+            order.sort_by_key(|(_, carrier)| carrier.place);
+            for gone in plan.keys().iter().filter(|key| !carried.boxes.contains_key(key)) {
+                plan.handle_gone(gone, asking.round_trip_ms);
+            }
+            for (key, carrier) in order {
+                self.review(stream, &mut plan, (key, carrier), bitrate_bps, asking, now);
+            }
+            if let Some(carried) = self.streams.get_mut(stream) {
+                carried.reviewed = Some(now);
+            }
+        } else if let Some(own) = own {
+            self.review(stream, &mut plan, (asking.key, own), bitrate_bps, asking, now);
+        }
+        plan
+    }
+
+    fn review(
+        &self,
+        stream: &StreamName,
+        plan: &mut Plan,
+        (key, carrier): (&BoxKey, &Carrier),
+        bitrate_bps: u64,
+        asking: &Asking<'_>,
+        now: Instant,
+    ) {
+        if *key == plan.owner {
+            let facts = self.owner_facts(stream, key, bitrate_bps, now);
+            return plan.handle_box(key, facts, asking.round_trip_ms);
+        }
+        if !carrier.is_fresh(now) || !(asking.is_peer)(key) {
+            return plan.handle_gone(key, asking.round_trip_ms);
+        }
+        let mut facts = carrier.facts(self.others_bps(stream, key), now);
+        // It goes on watching, below all others.
+        if plan.is_blamed(key, now) {
+            facts.uplink_bps = 0;
+        }
+        plan.handle_box(key, facts, asking.round_trip_ms);
+    }
+
+    fn owner_facts(&self, stream: &StreamName, owner: &BoxKey, bitrate_bps: u64, now: Instant) -> Facts {
+        let carrier = self.streams.get(stream).and_then(|carried| carried.boxes.get(owner));
+        let others = self.others_bps(stream, owner);
+        let assumed = owner_uplink_bps(bitrate_bps);
+        let unknown = Facts { uplink_bps: assumed, limit_bps: None, age_s: 0, present_per_mille: 1000 };
+        match carrier.filter(|carrier| carrier.is_fresh(now)) {
+            Some(carrier) if carrier.said.uplink_bps.is_some() => carrier.facts(others, now),
+            Some(_) | None => Facts { uplink_bps: assumed.saturating_sub(others), ..unknown },
+        }
+    }
+
+    /// What a box gives in other streams, by their plans.
+    fn others_bps(&self, stream: &StreamName, key: &BoxKey) -> u64 {
+        let others = self.streams.iter().filter(|(name, _)| *name != stream);
+        others.filter_map(|(_, carried)| carried.plan.as_ref()).map(|plan| plan.gives_bps(key)).sum()
+    }
+}
+
+impl Carried {
+    /// Who is named, and whether the box waits for others to move.
+    fn entries(&self, plan: &Plan, asking: &Asking<'_>, now: Instant) -> (Vec<ParentEntry>, bool) {
+        if asking.key == asking.owner {
+            return (Vec::new(), false);
+        }
+        let own = self.boxes.get(asking.key);
+        let mut named: BTreeMap<BoxKey, ParentEntry> = BTreeMap::new();
+        let usable = |key: &BoxKey| {
+            let there =
+                self.boxes.get(key).is_some_and(|carrier| carrier.is_fresh(now) && (asking.is_peer)(key));
+            (there || key == asking.owner) && key != asking.key && !own.is_some_and(|own| own.failed(key))
+        };
+        let entry = |key: &BoxKey, stripes: u16, barred: u16| {
+            let score = plan.score(key, (asking.round_trip_ms)(asking.key, key));
+            ParentEntry { key: *key, score, stripes, barred }
+        };
+        let mut waits = false;
+        for (parent, stripes) in plan.parents(asking.key).iter().filter(|(parent, _)| usable(parent)) {
+            let barred = self.barred(parent, asking.key);
+            waits |= stripes & barred != 0;
+            named.insert(*parent, entry(parent, stripes & !barred, barred));
+        }
+        let takes = own.into_iter().flat_map(|own| own.said.takes.iter()).map(|take| take.parent);
+        for parent in takes.filter(usable) {
+            let barred = self.barred(&parent, asking.key);
+            named.entry(parent).or_insert_with(|| entry(&parent, 0, barred));
+        }
+        for other in plan.stand_bys(asking.key, STAND_BYS).iter().filter(|other| usable(&other.key)) {
+            let barred = other.barred | self.barred(&other.key, asking.key);
+            if barred != ALL_STRIPES {
+                named.entry(other.key).or_insert_with(|| entry(&other.key, 0, barred));
+            }
+        }
+        let failed = own.is_some_and(|own| own.failed(asking.owner));
+        let last = named.remove(asking.owner).unwrap_or_else(|| {
+            let owner = entry(asking.owner, 0, 0);
+            if failed { ParentEntry { score: 0, ..owner } } else { owner }
+        });
+        let mut parents: Vec<_> = named.into_values().collect();
+        // What is assigned is never left out.
+        parents.sort_by_key(|entry| (entry.stripes == 0, Reverse(entry.score)));
+        parents.truncate(PARENTS_MAX - 1);
+        parents.push(last);
+        parents.sort_by_key(|entry| Reverse(entry.score));
+        (parents, waits)
+    }
+}
+
+/// Nobody carries it by a plan: there is the owner.
+fn alone(asking: &Asking<'_>) -> Vec<ParentEntry> {
+    let owner = ParentEntry { key: *asking.owner, score: 1, stripes: 0, barred: 0 };
+    if asking.key == asking.owner { Vec::new() } else { vec![owner] }
+}

@@ -1,0 +1,202 @@
+//! The plan of one stream: from whom each box is to take which stripe, by [`swarm::assign`], under the boxes' keys.
+//! Refuses to be followed blindly: what boxes take in truth is looked at by who reads it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use swarm::StripeCount;
+use swarm::assign::{Assigner, BoxId, Load};
+use swarm::score::{Facts, stripe_bps};
+use trust::BoxKey;
+
+/// A bitrate below this was measured on nothing yet; then a usual stream is assumed.
+const BITRATE_MIN_BPS: u64 = 100_000;
+const BITRATE_ASSUMED_BPS: u64 = 6_000_000;
+/// Between two plans of a stream.
+const PLAN_EVERY: Duration = Duration::from_secs(30);
+/// A box that failed others gives nothing for so long.
+const BLAMED_FOR: Duration = Duration::from_secs(60);
+/// So many have to say so, since one may have a bad way to it, or lie.
+const BLAMES_MIN: usize = 2;
+/// What a way is taken for that nobody told of.
+const ROUND_TRIP_ASSUMED_MS: u64 = 50;
+
+/// The round trip between two boxes in milliseconds, where it is known.
+pub(super) type Near<'a> = &'a dyn Fn(&BoxKey, &BoxKey) -> Option<u32>;
+
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) owner: BoxKey,
+    assigner: Assigner,
+    load: Load,
+    made: Instant,
+    boxes: BTreeMap<BoxKey, Planned>,
+    /// By number, the owner first; none for one that is free again.
+    keys: Vec<Option<BoxKey>>,
+    free: BTreeSet<u32>,
+}
+
+#[derive(Debug)]
+struct Planned {
+    id: BoxId,
+    facts: Facts,
+    /// Who said that it failed it, and when.
+    blamed: BTreeMap<BoxKey, Instant>,
+}
+
+/// Who could give something, as the plan sees it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Other {
+    pub(super) key: BoxKey,
+    pub(super) barred: u16,
+}
+
+impl Plan {
+    pub(super) fn new(owner: &BoxKey, facts: Facts, bitrate_bps: u64, now: Instant) -> Self {
+        let load = Load { stripes: StripeCount::USUAL, bitrate_bps: usable(bitrate_bps) };
+        let id = BoxId(0);
+        Self {
+            owner: *owner,
+            assigner: Assigner::new(load, id, &facts),
+            load,
+            made: now,
+            boxes: BTreeMap::from([(*owner, Planned { id, facts, blamed: BTreeMap::new() })]),
+            keys: vec![Some(*owner)],
+            free: BTreeSet::new(),
+        }
+    }
+
+    /// Whether the stream became so much larger or smaller that another plan is worth its moves.
+    pub(super) fn is_stale(&self, bitrate_bps: u64, now: Instant) -> bool {
+        let (planned, bitrate) = (self.load.bitrate_bps, usable(bitrate_bps));
+        let fits = bitrate <= planned / 100 * 125 && bitrate >= planned / 2;
+        !fits && now.duration_since(self.made) >= PLAN_EVERY
+    }
+
+    pub(super) fn keys(&self) -> Vec<BoxKey> {
+        self.boxes.keys().copied().collect()
+    }
+
+    /// What it is to give, in bits per second.
+    pub(super) fn gives_bps(&self, key: &BoxKey) -> u64 {
+        let Some(planned) = self.boxes.get(key) else { return 0 };
+        let stripes = self.load.stripes.all().iter();
+        let edges: usize = stripes.map(|stripe| self.assigner.children(planned.id, stripe).len()).sum();
+        stripe_bps(self.load.bitrate_bps, self.load.stripes).saturating_mul(edges as u64)
+    }
+
+    /// A box came, or something about it changed.
+    pub(super) fn handle_box(&mut self, key: &BoxKey, facts: Facts, near: Near<'_>) {
+        let id = match self.boxes.get_mut(key) {
+            Some(planned) if planned.facts == facts => return,
+            Some(planned) => {
+                planned.facts = facts;
+                planned.id
+            }
+            None => {
+                let id = self.number(key);
+                self.boxes.insert(*key, Planned { id, facts, blamed: BTreeMap::new() });
+                id
+            }
+        };
+        self.assign(near, |assigner, near| assigner.handle_box(id, &facts, near));
+    }
+
+    fn number(&mut self, key: &BoxKey) -> BoxId {
+        let number = self.free.pop_first().unwrap_or_else(|| {
+            self.keys.push(None);
+            u32::try_from(self.keys.len() - 1).unwrap_or(u32::MAX)
+        });
+        if let Some(slot) = self.keys.get_mut(number as usize) {
+            *slot = Some(*key);
+        }
+        BoxId(number)
+    }
+
+    pub(super) fn handle_gone(&mut self, key: &BoxKey, near: Near<'_>) {
+        if *key == self.owner {
+            return;
+        }
+        let Some(planned) = self.boxes.remove(key) else { return };
+        self.assign(near, |assigner, near| assigner.handle_gone(planned.id, near));
+        if let Some(slot) = self.keys.get_mut(planned.id.0 as usize) {
+            *slot = None;
+        }
+        self.free.insert(planned.id.0);
+    }
+
+    /// A box got nothing from a parent: it is moved, and the parent is blamed.
+    pub(super) fn handle_failed(&mut self, child: &BoxKey, parent: &BoxKey, near: Near<'_>, now: Instant) {
+        let Some(id) = self.boxes.get(child).map(|planned| planned.id) else { return };
+        let Some(failed) = self.boxes.get_mut(parent) else { return };
+        failed.blamed.retain(|_, at| now.duration_since(*at) < BLAMED_FOR);
+        failed.blamed.insert(*child, now);
+        let failed = failed.id;
+        self.assign(near, |assigner, near| assigner.handle_failed(id, failed, near));
+    }
+
+    /// Whether so many of its children blame a box that it is to give nothing: no fewer than it has left.
+    pub(super) fn is_blamed(&self, key: &BoxKey, now: Instant) -> bool {
+        let Some(planned) = self.boxes.get(key).filter(|planned| !planned.blamed.is_empty()) else {
+            return false;
+        };
+        let blames = planned.blamed.values().filter(|at| now.duration_since(**at) < BLAMED_FOR).count();
+        let stripes = self.load.stripes.all().iter();
+        let children: BTreeSet<_> =
+            stripes.flat_map(|stripe| self.assigner.children(planned.id, stripe)).collect();
+        blames >= BLAMES_MIN.max(children.len())
+    }
+
+    fn assign(&mut self, near: Near<'_>, change: impl FnOnce(&mut Assigner, swarm::assign::Near<'_>)) {
+        let key = |id: BoxId| self.keys.get(id.0 as usize).and_then(Option::as_ref);
+        let near = |one: BoxId, other: BoxId| {
+            let known = key(one).zip(key(other)).and_then(|(one, other)| near(one, other));
+            known.map_or(ROUND_TRIP_ASSUMED_MS, u64::from)
+        };
+        change(&mut self.assigner, &near);
+        // Boxes ask for what is theirs; nobody is told of changes.
+        while self.assigner.poll_change().is_some() {}
+    }
+
+    fn key(&self, id: BoxId) -> Option<BoxKey> {
+        self.keys.get(id.0 as usize).copied().flatten()
+    }
+
+    /// From whom a box is to take what.
+    pub(super) fn parents(&self, key: &BoxKey) -> BTreeMap<BoxKey, u16> {
+        let mut parents = BTreeMap::new();
+        let Some(planned) = self.boxes.get(key) else { return parents };
+        for (stripe, parent) in self.assigner.parents(planned.id).into_iter().enumerate() {
+            if let Some(parent) = parent.and_then(|id| self.key(id)) {
+                *parents.entry(parent).or_default() |= 1 << stripe;
+            }
+        }
+        parents
+    }
+
+    /// Boxes with room that are to stand by.
+    pub(super) fn stand_bys(&self, key: &BoxKey, count: usize) -> Vec<Other> {
+        let Some(planned) = self.boxes.get(key) else { return Vec::new() };
+        let stand_bys = self.assigner.stand_bys(planned.id, count).into_iter();
+        stand_bys
+            .filter_map(|other| Some(Other { key: self.key(other.id)?, barred: other.barred.0 }))
+            .collect()
+    }
+
+    /// What a box is worth to another one.
+    pub(super) fn score(&self, key: &BoxKey, round_trip_ms: Option<u32>) -> u32 {
+        let Some(planned) = self.boxes.get(key) else { return 0 };
+        let far = round_trip_ms.map_or(ROUND_TRIP_ASSUMED_MS, u64::from);
+        planned.facts.worth(self.assigner.free(planned.id), far)
+    }
+}
+
+fn usable(bitrate_bps: u64) -> u64 {
+    if bitrate_bps < BITRATE_MIN_BPS { BITRATE_ASSUMED_BPS } else { bitrate_bps }
+}
+
+/// What a line that nobody measured is taken for at the box that publishes: three times the stream, with its overhead
+/// and what the origin keeps for pulls.
+pub(super) fn owner_uplink_bps(bitrate_bps: u64) -> u64 {
+    usable(bitrate_bps).saturating_mul(36) / 10
+}

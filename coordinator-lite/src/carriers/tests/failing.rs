@@ -1,0 +1,166 @@
+//! Boxes that go, fail others, lie, or have what they are to give from the wrong one.
+
+use super::*;
+
+/// Settled, with room; and the box that most take something from.
+fn settled() -> (Mesh, u8) {
+    let mut mesh = Mesh::with(20 * MBIT, &[10 * MBIT; 8]);
+    mesh.settle();
+    let giver = (1..=8).max_by_key(|n| children(&mesh, *n).len()).unwrap();
+    assert!(children(&mesh, giver).len() >= 3, "box {giver} has {:?}", children(&mesh, giver));
+    (mesh, giver)
+}
+
+fn children(mesh: &Mesh, n: u8) -> Vec<u8> {
+    mesh.boxes.keys().copied().filter(|child| mesh.takes(*child).contains_key(&n)).collect()
+}
+
+fn fail(mesh: &mut Mesh, child: u8, parent: u8) {
+    let parent = mesh.key(parent);
+    mesh.boxes.get_mut(&child).unwrap().failed = vec![parent].try_into().unwrap();
+}
+
+#[test]
+fn who_leaves_is_named_to_nobody_from_then_on() {
+    let (mut mesh, giver) = settled();
+    let leaves = ParentsRequest { leaving: true, ..mesh.boxes.remove(&giver).unwrap() };
+    mesh.carriers.handle_request(&key(giver), leaves, mesh.now).unwrap();
+    for n in mesh.boxes.clone().into_keys() {
+        let answer = mesh.ask(n);
+        assert!(!mesh.names(&answer).contains(&giver));
+    }
+    mesh.settle();
+    mesh.check_served();
+}
+
+#[test]
+fn who_is_revoked_is_named_to_nobody_from_then_on() {
+    let (mut mesh, giver) = settled();
+    mesh.out = vec![giver];
+    mesh.boxes.remove(&giver);
+    for n in mesh.boxes.clone().into_keys() {
+        let answer = mesh.ask(n);
+        assert!(!mesh.names(&answer).contains(&giver));
+    }
+    mesh.settle();
+    mesh.check_served();
+}
+
+#[test]
+fn who_is_silent_is_forgotten_after_half_a_minute() {
+    let (mut mesh, giver) = settled();
+    let all = children(&mesh, giver);
+    mesh.boxes.remove(&giver);
+    // It spoke a second ago.
+    for (seconds, named) in [(5, true), (5, true), (5, true), (5, true), (8, true), (1, false)] {
+        mesh.pass(seconds);
+        for n in mesh.boxes.clone().into_keys() {
+            let answer = mesh.ask(n);
+            let is_named = mesh.names(&answer).contains(&giver);
+            assert!(is_named == named || !all.contains(&n), "box {n}");
+        }
+    }
+    mesh.settle();
+    mesh.check_served();
+}
+
+#[test]
+fn what_failed_one_box_comes_from_elsewhere_and_others_stay() {
+    let (mut mesh, giver) = settled();
+    let all = children(&mesh, giver);
+    fail(&mut mesh, all[0], giver);
+    let answer = mesh.ask(all[0]);
+    assert_eq!(mesh.entry(&answer, giver), None);
+    mesh.settle();
+    mesh.check_served();
+    assert!(!children(&mesh, giver).contains(&all[0]) && !children(&mesh, giver).is_empty());
+}
+
+#[test]
+fn the_owner_that_failed_is_the_last_that_is_named() {
+    let (mut mesh, _) = settled();
+    let child = children(&mesh, OWNER)[0];
+    fail(&mut mesh, child, OWNER);
+    let answer = mesh.ask(child);
+    assert_eq!((mesh.names(&answer).last(), answer.parents.last().unwrap().score), (Some(&OWNER), 0));
+    assert_eq!(answer.parents.last().unwrap().stripes, 0);
+    assert_eq!(answer.parents.iter().fold(0, |all, entry| all | entry.stripes), 0b1111, "others have it");
+}
+
+#[test]
+fn whom_most_of_its_children_blame_gives_nothing_for_a_minute() {
+    let (mut mesh, giver) = settled();
+    for child in children(&mesh, giver) {
+        fail(&mut mesh, child, giver);
+        mesh.ask(child);
+    }
+    mesh.settle();
+    mesh.check_served();
+    assert_eq!(mesh.gives(giver), 0);
+    let plan =
+        |mesh: &Mesh| mesh.carriers.streams[&name("show")].plan.as_ref().unwrap().gives_bps(&key(giver));
+    let others: Vec<u8> = mesh.boxes.keys().copied().collect();
+    for n in others.iter().copied() {
+        let answer = mesh.ask(n);
+        assert!(!mesh.names(&answer).contains(&giver), "no box is told of it: {n}");
+    }
+    assert_eq!(plan(&mesh), 0);
+    mesh.boxes.values_mut().for_each(|said| said.failed = List::new());
+    (0..14).for_each(|_| {
+        mesh.pass(5);
+        others.iter().for_each(|n| drop(mesh.ask(*n)));
+    });
+    mesh.settle();
+    let free = mesh.carriers.streams[&name("show")].plan.as_ref().unwrap().score(&key(giver), None);
+    assert!(plan(&mesh) > 0 || free > 1000, "it may give again");
+}
+
+#[test]
+fn one_that_blames_everybody_moves_nobody_but_itself() {
+    let (mut mesh, _) = settled();
+    let before = mesh.boxes.clone();
+    for parent in (1..=7).cycle().take(21) {
+        fail(&mut mesh, 8, parent);
+        mesh.ask(8);
+        mesh.pass(1);
+    }
+    mesh.boxes.get_mut(&8).unwrap().failed = List::new();
+    mesh.settle();
+    mesh.check_served();
+    let gave = |boxes: &BTreeMap<u8, ParentsRequest>| boxes.keys().filter(|n| mesh.gives(**n) > 0).count();
+    assert!(gave(&mesh.boxes) + 1 >= gave(&before), "they give as before");
+}
+
+#[test]
+fn nobody_is_told_to_take_from_one_that_still_has_it_from_him() {
+    let (mut mesh, giver) = settled();
+    // By its own word, all that it has is from a child of its own, and so is what that one has.
+    let child = children(&mesh, giver)[0];
+    let stripes = mesh.takes(child)[&giver];
+    let (own, below) = (mesh.key(giver), mesh.key(child));
+    mesh.boxes.get_mut(&giver).unwrap().takes =
+        vec![Take { parent: below, stripes: 0b1111 }].try_into().unwrap();
+    let said = mesh.boxes[&giver].clone();
+    mesh.carriers.handle_request(&own, said, mesh.now).unwrap();
+    let answer = mesh.ask(child);
+    let entry = mesh.entry(&answer, giver).unwrap();
+    assert_eq!((entry.stripes, entry.barred & stripes), (0, stripes));
+    assert_eq!(answer.next_s, 1, "it asks again soon");
+}
+
+#[test]
+fn circles_that_boxes_tell_of_end() {
+    let mut mesh = Mesh::with(20 * MBIT, &[5 * MBIT; 3]);
+    let takes = |mesh: &Mesh, all: &[(u8, u16)]| {
+        let all = all.iter().map(|(parent, stripes)| Take { parent: mesh.key(*parent), stripes: *stripes });
+        List::try_from(all.collect::<Vec<_>>()).unwrap()
+    };
+    let all = [takes(&mesh, &[(2, 0b1111), (1, 0b1111)]), takes(&mesh, &[(1, 0b1111), (3, 0b1000)])];
+    for (n, takes) in (1..).zip(all) {
+        mesh.boxes.get_mut(&n).unwrap().takes = takes;
+        mesh.carriers.handle_request(&key(n), mesh.boxes[&n].clone(), mesh.now).unwrap();
+    }
+    let carried = &mesh.carriers.streams[&name("show")];
+    assert_eq!((carried.barred(&key(1), &key(3)), carried.barred(&key(2), &key(3))), (0b1000, 0b1000));
+    assert_eq!((carried.barred(&key(1), &key(2)), carried.barred(&key(3), &key(1))), (0b1111, 0));
+}
