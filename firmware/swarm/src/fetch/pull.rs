@@ -131,8 +131,9 @@ impl Fetch {
         let from = |feed: &super::Feed| {
             let bound = self.bound(feed.parent);
             let flow = feed.flow(stripe);
-            let begun = feed.opened_at().max(flow.last).unwrap_or(flight.seen).max(flight.seen);
             let lag = flow.lag_ms.min(self.config.depth_ms / 3);
+            let usual = flight.seen.plus(lag);
+            let begun = feed.opened_at().max(flow.last).map_or(usual, |begun| begun.max(usual));
             let late = begun.plus(bound).min(flight.wanted.plus((2 * bound).max(lag + bound)));
             match (feed.phase, flight.skipped(stripe)) {
                 (Phase::Opening { since }, _) => since.plus(bound),
