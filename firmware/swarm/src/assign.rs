@@ -33,8 +33,6 @@ pub use standby::StandBy;
 pub const BOXES_MAX: usize = 65_536;
 /// Edges from the origin to a box; a place farther down is none.
 pub const DEPTH_MAX: u8 = 16;
-/// Of its uplink, what the origin keeps for what is pulled.
-const ORIGIN_KEEPS_PER_MILLE: u64 = 100;
 /// Boxes that give way with one change, where there is not enough for all.
 const WAITING_STEPS: usize = 8;
 /// Boxes with a single parent that are looked after with one change.
@@ -99,8 +97,7 @@ impl Assigner {
     #[must_use]
     pub fn new(load: Load, origin: BoxId, facts: &Facts) -> Self {
         let stripe_bps = score::stripe_bps(load.bitrate_bps, load.stripes);
-        let mut node = Node::new(facts, 0, load.stripes);
-        node.slots = Self::origin_slots(facts, stripe_bps);
+        let mut node = Node::new(facts, facts.slots(stripe_bps), load.stripes);
         node.gives = load.stripes.all();
         Self {
             load,
@@ -114,19 +111,9 @@ impl Assigner {
         }
     }
 
-    fn origin_slots(facts: &Facts, stripe_bps: u64) -> u16 {
-        let kept = |bps: u64| bps / 1000 * (1000 - ORIGIN_KEEPS_PER_MILLE);
-        let facts =
-            Facts { uplink_bps: kept(facts.uplink_bps), limit_bps: facts.limit_bps.map(kept), ..*facts };
-        facts.slots(stripe_bps)
-    }
-
     /// A box wants the stream, or something about it changed; the origin's uplink may change, too.
     pub fn handle_box(&mut self, id: BoxId, facts: &Facts, near: Near<'_>) {
-        if id == self.origin {
-            let slots = Self::origin_slots(facts, self.stripe_bps);
-            self.resize(id, facts, slots, near);
-        } else if self.forest.contains(id) {
+        if self.forest.contains(id) {
             self.resize(id, facts, facts.slots(self.stripe_bps), near);
         } else if self.forest.len() <= BOXES_MAX {
             let node = Node::new(facts, facts.slots(self.stripe_bps), self.load.stripes);
@@ -277,6 +264,7 @@ impl Assigner {
                 break;
             }
         }
+        self.relieve(near);
         let next = self.lonely.range((Excluded(self.consoled), Unbounded)).chain(&self.lonely);
         let lonely: Vec<_> = next.copied().take(LONELY_STEPS.min(self.lonely.len())).collect();
         for id in lonely {

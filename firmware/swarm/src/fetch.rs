@@ -29,6 +29,9 @@
 //! | a parent's blocks are pulled from others too often | its stripes move; demoted as slow |
 //! | nothing from anybody for four parts | headers are asked of one more parent |
 //! | a pull is not answered in a part and two round trips, or the deadline nears | a second holder is asked, no third |
+//!
+//! A parent far from the origin is not late for being that: what a stripe's feed usually takes is added. And all that is
+//! pulled is bounded, to a quarter of what feeds bring and some parts: where lines are full, asking twice fills them more.
 
 mod face;
 mod feed;
@@ -98,6 +101,10 @@ pub struct Fetch {
     /// The newest headers and when each was first seen: who hasn't got them is behind.
     news: VecDeque<(PartId, Millis)>,
     last_deadline: Millis,
+    /// Blocks of a part, smoothed, in sixteenths.
+    blocks_ewma: u32,
+    /// Blocks that may be pulled, in quarters.
+    credit: u32,
     /// Parents whose headers are asked for beyond the usual, since all were quiet.
     extra: u8,
     extra_at: Millis,
@@ -123,6 +130,8 @@ impl Fetch {
             newest: None,
             news: VecDeque::new(),
             last_deadline: Millis(0),
+            blocks_ewma: 16 * 16,
+            credit: 4 * CREDIT_MIN,
             extra: 0,
             extra_at: Millis(0),
             starved_at: None,
@@ -223,7 +232,10 @@ impl Fetch {
             {
                 self.give_up(oldest);
             }
-            self.flights.insert(part, Flight::new(part, self.config.stripes, shape.blocks, now, deadline));
+            let wanted = Millis(deadline.0 - self.config.depth_ms);
+            let flight = Flight::new(part, self.config.stripes, shape.blocks, now, (wanted, deadline));
+            self.flights.insert(part, flight);
+            self.blocks_ewma = (self.blocks_ewma * 7 + u32::from(shape.blocks) * 16) / 8;
         }
         self.step(now);
         Header::Fresh
@@ -264,6 +276,8 @@ impl Fetch {
         }
         self.credit(from, part, block, what, now);
         if let (Block::Fresh, Some(flight)) = (what, self.flights.get_mut(&part)) {
+            let most = 4 * CREDIT_MIN.max(CREDIT_PARTS * self.blocks_ewma / 16);
+            self.credit = (self.credit + 1).min(most);
             flight.take(block);
             if flight.is_whole() {
                 self.thank(part);
@@ -433,6 +447,9 @@ impl Fetch {
     }
 }
 
+/// Blocks that can be pulled at least, and in parts, before others came by feeds. Each that did adds a quarter.
+const CREDIT_MIN: u32 = 160;
+const CREDIT_PARTS: u32 = 16;
 /// Headers whose time is remembered.
 const NEWS_MAX: usize = 64;
 /// What is taken for the length of a part, whatever headers say.

@@ -47,6 +47,19 @@ impl Node {
         self.slots.saturating_sub(self.used)
     }
 
+    /// Slots that it gives before others have to give more: a line that is nearly full gets over nothing.
+    const fn easy(&self) -> u16 {
+        self.slots - self.slots / 4
+    }
+
+    pub(super) const fn is_easy(&self) -> bool {
+        self.used <= self.easy()
+    }
+
+    pub(super) const fn easily_free(&self) -> u16 {
+        self.easy().saturating_sub(self.used)
+    }
+
     /// What it is worth high up: a leaf place is no loss for one that can give nothing.
     pub(super) fn strength(&self) -> u32 {
         u32::from(self.slots.min(1000)) * self.steadiness
@@ -58,11 +71,11 @@ pub(super) struct Forest {
     origin: BoxId,
     nodes: BTreeMap<BoxId, Node>,
     stripes: StripeCount,
-    /// Per stripe: who has a slot free and gives in it.
+    /// Per stripe: who has a slot easily free and gives in it.
     free: Vec<Ranked>,
     /// Per stripe: who has no child in it.
     leaves: Vec<Ranked>,
-    /// All with a slot free, the most first.
+    /// All with a slot free, the most easily free ones first.
     spare: BTreeSet<(Reverse<u16>, BoxId)>,
     /// Per stripe: slots of those who give it by the plan.
     supply: Vec<usize>,
@@ -137,9 +150,16 @@ impl Forest {
         children.map_or_else(Vec::new, |children| children.iter().copied().collect())
     }
 
-    /// Who has a slot free in a stripe, nearest to the origin first.
+    /// Who has a slot easily free in a stripe, nearest to the origin first.
     pub(super) fn free(&self, stripe: u8) -> impl Iterator<Item = (u8, BoxId)> {
         self.free.get(usize::from(stripe)).into_iter().flatten().map(|(depth, _, id)| (*depth, *id))
+    }
+
+    /// The same, of one depth.
+    pub(super) fn free_at(&self, stripe: u8, depth: u8) -> impl Iterator<Item = (u8, BoxId)> {
+        let all = (depth, Reverse(u32::MAX), BoxId(0))..=(depth, Reverse(0), BoxId(u32::MAX));
+        let free = self.free.get(usize::from(stripe)).map(|free| free.range(all));
+        free.into_iter().flatten().map(|(depth, _, id)| (*depth, *id))
     }
 
     /// Who has no child in a stripe, nearest to the origin first.
@@ -147,7 +167,7 @@ impl Forest {
         self.leaves.get(usize::from(stripe)).into_iter().flatten().map(|(depth, _, id)| (*depth, *id))
     }
 
-    /// Who has most slots free, whatever it gives.
+    /// Who has a slot free, whatever it gives, and most easily.
     pub(super) fn spare(&self) -> impl Iterator<Item = BoxId> {
         self.spare.iter().map(|(_, id)| *id)
     }
@@ -290,13 +310,13 @@ impl Forest {
     fn enter(&mut self, id: BoxId, on: bool) {
         let Some(node) = self.nodes.get(&id) else { return };
         let strength = Reverse(node.strength());
-        put(&mut self.spare, (Reverse(node.free()), id), on && node.free() > 0);
+        put(&mut self.spare, (Reverse(node.easily_free()), id), on && node.free() > 0);
         for (at, stripe) in (0..).zip(self.stripes.all().iter()) {
             let (Some(free), Some(leaves)) = (self.free.get_mut(at), self.leaves.get_mut(at)) else {
                 continue;
             };
             let Some(depth) = node.depths.get(at).copied().flatten() else { continue };
-            let gives = node.free() > 0 && node.gives.contains(stripe) && depth < DEPTH_MAX;
+            let gives = node.easily_free() > 0 && node.gives.contains(stripe) && depth < DEPTH_MAX;
             put(free, (depth, strength, id), on && gives);
             let leaf = id != self.origin && node.children.get(at).is_some_and(BTreeSet::is_empty);
             put(leaves, (depth, strength, id), on && leaf);

@@ -1,17 +1,22 @@
 //! Where a box gets a stripe. Refuses to move anybody who is not in the way.
 
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 
 use super::{Assigner, BoxId, DEPTH_MAX, Near};
 
-/// Places that are compared by their round trips.
-const LOOK_AT: usize = 16;
+/// Places that are compared, of each depth.
+const LOOK_AT: usize = 24;
+/// Depths of which places are compared, from the first that has any.
+const DEPTHS: u8 = 2;
 /// Boxes with slots left that are looked at for another stripe.
 const SPARE_LOOK_AT: usize = 64;
 /// Leaves that are looked at for their place.
 const LEAVES_LOOK_AT: usize = 64;
 /// What an edge costs besides its round trip: about the time of a block.
 const HOP_MS: u64 = 100;
+/// What it costs that a line is full: it takes the whole length of a part to send a part on.
+const FULL_MS: u64 = 200;
 
 impl Assigner {
     /// Finds a parent for a box that has none in a stripe. Whether there was one.
@@ -40,12 +45,17 @@ impl Assigner {
         let fits = |(depth, parent): &(u8, BoxId)| {
             *parent != id && depth.saturating_add(height).saturating_add(1) <= DEPTH_MAX
         };
-        let places: Vec<_> = self.forest.free(stripe).filter(fits).take(LOOK_AT).collect();
         let cost = |(depth, parent): &(u8, BoxId)| {
-            let alone = alone == Some(*parent);
-            (alone, u64::from(*depth) * HOP_MS + near(*parent, id), *parent)
+            let full = self
+                .forest
+                .node(*parent)
+                .map_or(0, |node| u64::from(node.used + 1) * FULL_MS / u64::from(node.slots.max(1)));
+            (alone == Some(*parent), u64::from(*depth) * HOP_MS + full + near(*parent, id), *parent)
         };
-        places.into_iter().min_by_key(cost)
+        let (first, _) = self.forest.free(stripe).find(fits)?;
+        let depths = first..first.saturating_add(DEPTHS);
+        let places = depths.flat_map(|depth| self.forest.free_at(stripe, depth).filter(fits).take(LOOK_AT));
+        places.min_by_key(cost)
     }
 
     /// From whom all other stripes come, if it's one.
@@ -84,7 +94,7 @@ impl Assigner {
         }
     }
 
-    /// There is no slot in this stripe: somebody has to give more, or less to others.
+    /// There is no slot easily free in this stripe: somebody has to give more, or less to others.
     fn make_room(&mut self, id: BoxId, stripe: u8, height: u8, near: Near<'_>) -> bool {
         let fits = |other: &BoxId| {
             let depth = self.forest.depth(*other, stripe);
@@ -93,10 +103,15 @@ impl Assigner {
         };
         let spare: Vec<_> = self.forest.spare().take(SPARE_LOOK_AT).filter(fits).take(LOOK_AT).collect();
         if let Some(parent) = spare.into_iter().min_by_key(|other| {
-            let free = self.forest.node(*other).map_or(0, super::forest::Node::free);
-            (self.forest.depth(*other, stripe), core::cmp::Reverse(free), near(*other, id), *other)
+            let (easily, gives) = self
+                .forest
+                .node(*other)
+                .map_or((0, false), |node| (node.easily_free(), node.gives.contains(stripe)));
+            // Rather one more stripe for one with room than a full line for one that gives this already.
+            let depth = self.forest.depth(*other, stripe);
+            (easily == 0, !gives, depth, Reverse(easily), near(*other, id), *other)
         }) {
-            self.forest.convert(parent, stripe);
+            self.ensure_gives(parent, stripe);
             self.join(id, stripe, parent);
             return true;
         }
@@ -137,6 +152,27 @@ impl Assigner {
             .take(LEAVES_LOOK_AT)
             .min_by_key(weakest)
             .map(|(_, leaf)| leaf)
+    }
+
+    /// The origin gives what others can't. When there are more than it began with, one of its children at a time moves.
+    pub(super) fn relieve(&mut self, near: Near<'_>) {
+        let origin = self.origin;
+        if self.forest.node(origin).is_none_or(super::Node::is_easy) {
+            return;
+        }
+        for stripe in self.load.stripes.all().iter() {
+            let children = self.forest.children(origin, stripe);
+            let light = children.into_iter().map(|child| (self.forest.height(child, stripe), child)).min();
+            // The last one of a stripe stays, and who gives a lot is well where it is.
+            let Some((height, child)) = light.filter(|(height, _)| *height == 0) else { continue };
+            let alone = self.only_parent(child, stripe);
+            let other = self.slot(child, stripe, height, near).filter(|(_, other)| Some(*other) != alone);
+            if let Some((_, other)) = other.filter(|(_, other)| *other != origin) {
+                self.cut(child, stripe);
+                self.join(child, stripe, other);
+                return;
+            }
+        }
     }
 
     /// A second parent for a box with one, if anybody has a slot.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const FOUR: StripeCount = StripeCount::USUAL;
+const FOUR: StripeCount = StripeCount::new(4).unwrap();
 
 fn facts() -> Facts {
     Facts { uplink_bps: 5_000_000, limit_bps: None, age_s: 600, present_per_mille: 1000 }

@@ -34,6 +34,8 @@ pub(crate) struct Flow {
     pub(crate) reached: Option<(PartId, BlockIndex)>,
     /// Blocks that others had to bring in its place, less the parts that it brought whole.
     pub(crate) helped: u8,
+    /// How long after a header was seen its blocks come, in milliseconds: rises fast, falls slowly.
+    pub(crate) lag_ms: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -101,8 +103,19 @@ impl Feed {
         self.flows.get_mut(usize::from(stripe))
     }
 
-    pub(crate) fn handle_block(&mut self, stripe: u8, at: (PartId, BlockIndex), now: Millis) {
+    /// `lag_ms` is since the part's header was seen, for a part in flight.
+    pub(crate) fn handle_block(
+        &mut self,
+        stripe: u8,
+        at: (PartId, BlockIndex),
+        lag_ms: Option<u64>,
+        now: Millis,
+    ) {
         if let Some(flow) = self.flow_mut(stripe) {
+            if let Some(lag) = lag_ms {
+                let more = lag.saturating_sub(flow.lag_ms);
+                flow.lag_ms = flow.lag_ms + more / 2 - flow.lag_ms.saturating_sub(lag) / 16;
+            }
             flow.last = Some(now);
             flow.reached = flow.reached.max(Some(at));
         }

@@ -31,6 +31,8 @@ pub(crate) struct Flight {
     have: Blocks,
     /// When its header was first seen.
     pub(crate) seen: Millis,
+    /// When it could be wanted: then, or later where many parts came at once.
+    pub(crate) wanted: Millis,
     /// After this it is given up.
     pub(crate) deadline: Millis,
     /// Pulls under way; at most one per parent.
@@ -46,13 +48,20 @@ pub(crate) struct Flight {
 }
 
 impl Flight {
-    pub(crate) fn new(id: PartId, count: StripeCount, blocks: u16, seen: Millis, deadline: Millis) -> Self {
+    pub(crate) fn new(
+        id: PartId,
+        count: StripeCount,
+        blocks: u16,
+        seen: Millis,
+        (wanted, deadline): (Millis, Millis),
+    ) -> Self {
         Self {
             id,
             count,
             blocks,
             have: Blocks::room(blocks),
             seen,
+            wanted,
             deadline,
             asked: BTreeMap::new(),
             tried: BTreeMap::new(),

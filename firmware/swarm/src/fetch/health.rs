@@ -143,10 +143,11 @@ impl Fetch {
         now: Millis,
     ) {
         let stripe = self.config.stripes.of(part, block);
+        let lag_ms = self.flights.get(&part).map(|flight| now.since(flight.wanted));
         let mut fed = false;
         for feed in self.feeds.values_mut().filter(|feed| feed.parent == from) {
             if feed.asked.contains(stripe) && feed.covers(part) {
-                feed.handle_block(stripe, (part, block), now);
+                feed.handle_block(stripe, (part, block), lag_ms, now);
                 fed = true;
             }
         }

@@ -14,7 +14,7 @@ const FORGOTTEN_MS: u64 = 600_000;
 const DIAL_MS: u64 = 250;
 const DIAL_MS_MAX: u64 = 15_000;
 /// After a parent said that it has no room; doubled each time.
-const REFUSED_MS: u64 = 5_000;
+const REFUSED_MS: u64 = 1_000;
 const REFUSED_MS_MAX: u64 = 60_000;
 /// A parent that said that it leaves is not asked for so long.
 const LEAVING_MS: u64 = 60_000;
@@ -240,7 +240,7 @@ mod tests {
         assert!(!parent.opens(Millis(1499)) && parent.opens(Millis(1500)));
         parent.handle_loss(Loss::Refused, Millis(2000));
         assert!(parent.keeps(0, Millis(2000)), "what it carries stays");
-        assert!(!parent.opens(Millis(6999)) && parent.opens(Millis(7000)));
+        assert!(!parent.opens(Millis(2999)) && parent.opens(Millis(3000)));
         parent.handle_loss(Loss::Leaving, Millis(8000));
         assert!(!parent.keeps(0, Millis(8000)) && !parent.opens_in_need(Millis(8000)));
     }

@@ -33,6 +33,10 @@ impl Fetch {
             let tried = flight.tried.entry(from).or_insert(Tried { times: 0, last: now });
             *tried = Tried { times: tried.times.saturating_add(1), last: now };
         }
+        if !asked.forsaken {
+            // What was not sent took nobody's line.
+            self.credit += 4 * u32::try_from(missing.len()).unwrap_or(0);
+        }
         if let Some(parent) = self.parents.get_mut(&from) {
             parent.pulls = parent.pulls.saturating_sub(1);
         }
@@ -64,6 +68,10 @@ impl Fetch {
                 && let Some(asked) = self.flights.get_mut(&part).and_then(|flight| flight.asked.get_mut(&id))
             {
                 asked.forsaken = true;
+                // One that says nothing at all is not slow, and its line not full.
+                if self.parents.get(&id).is_some_and(|parent| parent.heard <= Some(asked.since)) {
+                    self.credit += 4 * u32::from(asked.blocks.len());
+                }
             }
         }
     }
@@ -88,9 +96,11 @@ impl Fetch {
                 continue;
             }
             let Some(flight) = self.flights.get(&part) else { return };
-            match self.giver(flight, stripe, &pulls, now) {
+            match self.giver(flight, stripe, &pulls, now).filter(|_| self.credit >= 4) {
                 Some(giver) => {
                     let room = flight.blocks;
+                    self.credit -= 4;
+
                     pulls.entry(giver).or_insert_with(|| Blocks::room(room)).insert(block);
                 }
                 None => {
@@ -121,9 +131,10 @@ impl Fetch {
         let from = |feed: &super::Feed| {
             let bound = self.bound(feed.parent);
             let flow = feed.flow(stripe);
-            let begun = feed.opened_at().max(flow.last).unwrap_or(flight.seen).max(flight.seen);
-            let wanted = Millis(flight.deadline.0.saturating_sub(self.config.depth_ms)).max(flight.seen);
-            let late = begun.plus(bound).min(wanted.plus(2 * bound));
+            let lag = flow.lag_ms.min(self.config.depth_ms / 3);
+            let usual = flight.seen.plus(lag);
+            let begun = feed.opened_at().max(flow.last).map_or(usual, |begun| begun.max(usual));
+            let late = begun.plus(bound).min(flight.wanted.plus((2 * bound).max(lag + bound)));
             match (feed.phase, flight.skipped(stripe)) {
                 (Phase::Opening { since }, _) => since.plus(bound),
                 (Phase::Open { .. } | Phase::Retiring { .. }, Some(skipped)) => {
@@ -152,7 +163,9 @@ impl Fetch {
         pulls: &BTreeMap<ParentId, Blocks>,
         now: Millis,
     ) -> Option<ParentId> {
+        // What a feed brings late comes no sooner if it's asked for twice; what it passed over does.
         let owes = self.live(stripe).map(|(_, feed)| feed.parent);
+        let passed = flight.skipped(stripe).is_some();
         let rank = |id: ParentId| {
             let parent = self.parents.get(&id)?;
             let planned = pulls.get(&id);
@@ -165,7 +178,8 @@ impl Fetch {
             let asked = flight.asked.contains_key(&id);
             let lively = parent.heard.is_some_and(|heard| now.since(heard) < LIVELY_MS);
             let soon = lively && parent.newest < Some(flight.id);
-            if !parent.listed || parent.is_banned() || full || !again || asked || soon {
+            let comes = owes == Some(id) && !passed;
+            if comes || !parent.listed || parent.is_banned() || full || !again || asked || soon {
                 return None;
             }
             let claims = flight.claims.get(&id).is_some_and(|stripes| stripes.contains(stripe));

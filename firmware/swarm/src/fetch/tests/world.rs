@@ -7,7 +7,7 @@ use std::println;
 use stream::{EpochId, Millis};
 
 use crate::fetch::*;
-use crate::part::{BlockIndex, Blocks, PartId, STRIPES_MAX, Stripes};
+use crate::part::{BlockIndex, Blocks, PartId, STRIPES_MAX, StripeCount, Stripes};
 
 pub(super) const PART_MS: u64 = 200;
 /// 6 Mbit/s.
@@ -83,6 +83,10 @@ pub(super) fn part(n: u64) -> PartId {
     PartId { msn: n / SEGMENT, part: u32::try_from(n % SEGMENT).unwrap(), epoch: EpochId(1) }
 }
 
+pub(super) fn config() -> Config {
+    Config { stripes: StripeCount::new(4).unwrap(), ..Config::default() }
+}
+
 fn number(part: PartId) -> u64 {
     part.msn * SEGMENT + u64::from(part.part)
 }
@@ -104,7 +108,7 @@ impl World {
             (ParentId(id), Box_ { kind: *kind, round_trip_ms: 40, lag_ms: 20 + 10 * u64::from(id) })
         });
         Self {
-            fetch: Fetch::new(Config::default()),
+            fetch: Fetch::new(config()),
             now: 10_000,
             boxes: boxes.collect(),
             events: BTreeMap::new(),
@@ -247,7 +251,7 @@ impl World {
         let shape = Shape { blocks: BLOCKS, duration_ms: PART_MS };
         self.fetch.handle_header(parent, part(n), shape, Millis(self.now));
         for block in 0..BLOCKS {
-            let stripe = Config::default().stripes.of(part(n), block);
+            let stripe = config().stripes.of(part(n), block);
             let held = match kind {
                 Kind::Withholds(held) | Kind::Lies(held) => held.contains(stripe),
                 Kind::Leaves(one_of) => (n * 7 + u64::from(block)).is_multiple_of(u64::from(one_of)),
@@ -312,7 +316,7 @@ impl World {
             _ if !there => self.plan(round_trip_ms, Event::Pulled(parent, n, Pulled::NotThere)),
             _ => {
                 for block in blocks.iter() {
-                    let stripe = Config::default().stripes.of(part(n), block);
+                    let stripe = config().stripes.of(part(n), block);
                     let held = if let Kind::Withholds(held) | Kind::Lies(held) = kind {
                         held
                     } else {
