@@ -6,15 +6,17 @@
 //!                                              └─> Door::accept() ─> key, Stream
 //! ```
 //! In the mesh's own network an address proves a key: the data plane drops whatever comes from an address that is not
-//! the peer's that sealed it. Refuses strangers, and says nothing to them. What is said on a connection is not its
-//! business.
+//! the peer's that sealed it. In any other network each connection is mutual TLS. Refuses strangers, and says nothing to
+//! them. What is said on a connection is not its business.
 
+mod certificate;
 mod door;
 mod stream;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpSocket, TcpStream};
@@ -22,8 +24,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use trust::{BoxKey, Name};
 
-#[allow(unused_imports, reason = "it is the relay that names them")]
-pub(crate) use door::{Accepted, Door};
+pub(crate) use certificate::Certificate;
+pub(crate) use door::Door;
 pub(crate) use stream::Stream;
 
 /// How long all places of a box together may take to answer.
@@ -36,7 +38,30 @@ pub(crate) struct Neighbourhood {
     pub(crate) own: Vec<SocketAddr>,
     /// The peers that are accepted.
     pub(crate) boxes: BTreeMap<BoxKey, Neighbour>,
+    pub(crate) proof: Proof,
 }
+
+/// What proves whose box somebody is.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Proof {
+    /// Its address.
+    #[default]
+    Address,
+    /// Its certificate. This one is our own.
+    Certificate(Arc<Certificate>),
+}
+
+impl PartialEq for Proof {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Address, Self::Address) => true,
+            (Self::Certificate(one), Self::Certificate(other)) => Arc::ptr_eq(one, other),
+            (Self::Address, Self::Certificate(_)) | (Self::Certificate(_), Self::Address) => false,
+        }
+    }
+}
+
+impl Eq for Proof {}
 
 /// Another box.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +82,8 @@ pub(crate) enum ConnectError {
     Silent,
     #[error("it refuses")]
     Refused(#[source] io::Error),
+    #[error("what answers there is not that box, or does not take this one")]
+    NotThatBox(#[source] io::Error),
 }
 
 /// The way to other boxes; cheap to clone.
@@ -68,21 +95,25 @@ pub(crate) struct Inside {
 /// Both ways. Has to be called on the runtime; the door is watched until it is dropped.
 pub(crate) fn open(neighbourhood: watch::Receiver<Neighbourhood>) -> (Inside, Door) {
     let door = Door::open(neighbourhood.clone());
-    (Inside { neighbourhood }, door)
+    (Inside::to(neighbourhood), door)
 }
 
 impl Inside {
+    pub(crate) const fn to(neighbourhood: watch::Receiver<Neighbourhood>) -> Self {
+        Self { neighbourhood }
+    }
+
     /// Connects to the box with this key, and to nobody else.
     ///
     /// # Errors
     /// [`ConnectError`], within [`CONNECT_MAX`].
     pub(crate) async fn connect(&self, key: &BoxKey) -> Result<Stream, ConnectError> {
-        let (own, places) = {
+        let (own, places, proof) = {
             let neighbourhood = self.neighbourhood.borrow();
             let neighbour = neighbourhood.boxes.get(key).ok_or(ConnectError::NoPeer)?;
-            (neighbourhood.own.clone(), neighbour.places.clone())
+            (neighbourhood.own.clone(), neighbour.places.clone(), neighbourhood.proof.clone())
         };
-        match timeout(CONNECT_MAX, self.first(key, &own, &places)).await {
+        match timeout(CONNECT_MAX, self.first(key, &own, &places, &proof)).await {
             Ok(connected) => connected,
             Err(_) => Err(ConnectError::Silent),
         }
@@ -94,13 +125,25 @@ impl Inside {
         key: &BoxKey,
         own: &[SocketAddr],
         places: &[SocketAddr],
+        proof: &Proof,
     ) -> Result<Stream, ConnectError> {
         let mut failed = ConnectError::Nowhere;
         for place in places {
             let Some(from) = own.iter().find(|own| own.is_ipv4() == place.is_ipv4()) else { continue };
-            match reach(*from, *place).await {
-                Ok(tcp) => return Ok(Stream::plain(tcp, *key, place.ip(), self.neighbourhood.clone(), None)),
-                Err(error) => failed = ConnectError::Refused(error),
+            let tcp = match reach(*from, *place).await {
+                Ok(tcp) => tcp,
+                Err(error) => {
+                    failed = ConnectError::Refused(error);
+                    continue;
+                }
+            };
+            let there = self.neighbourhood.clone();
+            match proof {
+                Proof::Address => return Ok(Stream::plain(tcp, *key, place.ip(), there, None)),
+                Proof::Certificate(own) => match own.connect(tcp, *key).await {
+                    Ok(tls) => return Ok(Stream::sealed(tls, *key, there, None)),
+                    Err(error) => failed = ConnectError::NotThatBox(error),
+                },
             }
         }
         Err(failed)

@@ -6,6 +6,7 @@ mod admission;
 mod advice;
 mod announce;
 mod backstage;
+mod by_key;
 mod carry;
 mod clock;
 mod control;

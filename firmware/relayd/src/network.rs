@@ -8,6 +8,7 @@
 //! box goes on without friends. And a fault here never stops packets: they are the other thread's.
 
 mod device;
+mod external;
 mod judge;
 mod places;
 mod reconcile;
@@ -37,7 +38,8 @@ use crate::control::kept::{self, Kept};
 use crate::control::keys::Keys;
 use crate::control::relay::Relay;
 use crate::control::talk::{Heard, Told};
-use crate::inside::{Neighbour, Neighbourhood};
+use crate::inside::{Neighbour, Neighbourhood, Proof};
+use crate::settings::Mode;
 use crate::watchdog::Pulse;
 use judge::Judge;
 use reconcile::{Change, Peers, changes, wanted};
@@ -62,6 +64,8 @@ const YOUNG: Duration = Duration::from_secs(5);
 pub(crate) struct Plan {
     /// The mesh's folder in the data directory.
     pub(crate) dir: PathBuf,
+    pub(crate) mode: Mode,
+    /// Ours to make, or one that was there before.
     pub(crate) interface: String,
     /// UDP; any when it is 0.
     pub(crate) port: u16,
@@ -81,7 +85,11 @@ pub(crate) struct Plan {
 
 /// Keeps the network for as long as the box runs. It ends early only where no network can be had, and says why.
 pub(crate) async fn run(plan: Plan) {
-    if let Err(error) = attend(plan).await {
+    let attended = match plan.mode {
+        Mode::Own => attend(plan).await,
+        Mode::External => external::attend(plan).await,
+    };
+    if let Err(error) = attended {
         tracing::error!(
             error = format!("{error:#}"),
             "this box has no network to its friends; its own streams go on"
@@ -109,16 +117,17 @@ async fn attend(plan: Plan) -> Result<()> {
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(relay.run());
     tasks.spawn(router::keep(handle.port(), mapped));
-    let dir = plan.dir.clone();
-    tasks.spawn(async move {
-        if let Err(error) = standing::answer(dir, shown).await {
-            tracing::warn!(error = format!("{error:#}"), "relayd status can't ask this box");
-        }
-    });
+    tasks.spawn(answers(plan.dir.clone(), shown));
     let judge = Judge::open(&plan)?;
     let viewers = viewers::Door::open(&plan)?;
     let net = Net { plan, handle, viewers, judge, peers: Peers::new(), standing, relayed, places, router };
     net.run().await
+}
+
+async fn answers(dir: PathBuf, standing: watch::Receiver<Standing>) {
+    if let Err(error) = standing::answer(dir, standing).await {
+        tracing::warn!(error = format!("{error:#}"), "relayd status can't ask this box");
+    }
 }
 
 /// Handshakes carry time stamps that peers never let go back. So a board whose clock is not set has to wait for
@@ -242,12 +251,9 @@ impl Net {
                 .into_iter()
                 .collect(),
             boxes: self.peers.iter().map(|(key, peer)| (*key, neighbour(peer))).collect(),
+            proof: Proof::Address,
         };
-        self.plan.neighbourhood.send_if_modified(|old| {
-            let changed = *old != new;
-            *old = new;
-            changed
-        });
+        self.plan.neighbourhood.send_if_modified(|old| std::mem::replace(old, new) != *old);
     }
 
     async fn change(&self, change: &Change, wanted: &Peers) {
@@ -345,6 +351,7 @@ impl Net {
         let standing = Standing {
             now: self.plan.hour.known(),
             interface: self.plan.interface.clone(),
+            external: false,
             port: self.handle.port(),
             router: nat,
             endpoints: endpoints.iter().map(Endpoint::address).collect(),

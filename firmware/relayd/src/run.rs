@@ -214,6 +214,7 @@ async fn member(
     };
     let plan = network::Plan {
         dir: kept::directory(&settings.data_dir),
+        mode: settings.mesh_mode,
         interface: settings.mesh_interface.clone(),
         port: settings.mesh_port,
         relay: settings.relays,

@@ -104,10 +104,22 @@ pub(crate) struct CacheFragment {
     pub(crate) directory: Option<PathBuf>,
 }
 
+/// What boxes reach each other through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Mode {
+    /// Tunnels of our own.
+    #[default]
+    Own,
+    /// A network that is there already.
+    External,
+}
+
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct MeshFragment {
-    /// The network interface to make, or to take if it is there.
+    pub(crate) mode: Option<Mode>,
+    /// The network interface to make, or to take if it is there; where the mode is external, the one to use.
     pub(crate) interface: Option<String>,
     /// UDP, for peers; 0 for any that is free.
     pub(crate) port: Option<u16>,
@@ -163,6 +175,7 @@ pub(crate) struct Settings {
     pub(crate) window: WindowLimits,
     pub(crate) cutter: stream::cutter::Settings,
     pub(crate) packager: Option<PathBuf>,
+    pub(crate) mesh_mode: Mode,
     pub(crate) mesh_interface: String,
     pub(crate) mesh_port: u16,
     pub(crate) upload_bps_max: Option<u64>,
@@ -201,6 +214,10 @@ impl Settings {
         ensure!(
             !name.is_empty() && name.len() <= 63 && name.chars().all(plain) && !name.starts_with('-'),
             "name: 1 to 63 letters, digits or dashes, not {name:?}"
+        );
+        ensure!(
+            mesh.mode != Some(Mode::External) || mesh.interface.is_some(),
+            "mesh.mode: an external network is named by mesh.interface"
         );
         let any = IpAddr::from([0u16; 8]);
         let limits = ingest::Limits::default();
@@ -283,6 +300,7 @@ impl Settings {
                 ..stream::cutter::Settings::default()
             },
             packager: media.packager,
+            mesh_mode: mesh.mode.unwrap_or_default(),
             mesh_interface: interface(mesh.interface)?,
             mesh_port: mesh.port.unwrap_or(MESH_PORT),
             guards_line: relay.guard_line.unwrap_or(true),
@@ -338,6 +356,7 @@ impl Fragment {
             },
             media: MediaFragment { packager: over.media.packager.or(self.media.packager), ..self.media },
             mesh: MeshFragment {
+                mode: over.mesh.mode.or(self.mesh.mode),
                 interface: over.mesh.interface.or(self.mesh.interface),
                 port: over.mesh.port.or(self.mesh.port),
             },
@@ -381,6 +400,9 @@ mod tests {
         check("standalone = true\n[watch]\naccess = 'friends'", Err("unknown variant `friends`"));
         check("standalone = true\n[watch.streams]\n'a b' = 'open'", Err("watch.streams: \"a b\""));
         check("[mesh]\ninterface = 'a name that is long'", Err("mesh.interface: 1 to 15"));
+        check("[mesh]\nmode = 'external'\ninterface = 'tailscale0'", Ok(()));
+        check("[mesh]\nmode = 'external'", Err("is named by mesh.interface"));
+        check("[mesh]\nmode = 'extern'", Err("unknown variant `extern`"));
     }
 
     #[test]

@@ -62,10 +62,15 @@ fn ask(data_dir: &Path) -> Result<Option<Standing>> {
 /// One line for the network, one for each peer.
 fn table(standing: &Standing) -> String {
     let relay = if standing.relay { "connected" } else { "not connected" };
-    let mut text = format!(
-        "network      {}, UDP port {}; the router here: {}; the coordinator's relay: {relay}\n",
-        standing.interface, standing.port, standing.router
-    );
+    let Standing { interface, port, router, .. } = standing;
+    let mut text = match standing.external {
+        true => {
+            format!("network      {interface}, which was there before; TCP port {port}, by certificates\n")
+        }
+        false => format!(
+            "network      {interface}, UDP port {port}; the router here: {router}; the coordinator's relay: {relay}\n"
+        ),
+    };
     for peer in &standing.peers {
         let number = |n: Option<u32>, unit: &str| n.map_or("-".to_owned(), |n| format!("{n} {unit}"));
         text.push_str(&format!(

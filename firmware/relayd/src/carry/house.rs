@@ -46,7 +46,7 @@ impl Ways for Roads {
             let kind = match error {
                 ConnectError::NoPeer | ConnectError::Nowhere => io::ErrorKind::NotFound,
                 ConnectError::Silent => io::ErrorKind::TimedOut,
-                ConnectError::Refused(_) => io::ErrorKind::ConnectionRefused,
+                ConnectError::Refused(_) | ConnectError::NotThatBox(_) => io::ErrorKind::ConnectionRefused,
             };
             io::Error::new(kind, error)
         })

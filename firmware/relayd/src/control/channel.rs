@@ -22,6 +22,7 @@ use trust::ticket::{CoordinatorUrl, TlsPin};
 use wire::{BODY_BYTES_MAX, Method};
 
 use super::pin;
+use crate::by_key;
 
 const CONNECT_MAX: Duration = Duration::from_secs(6);
 /// A box that was carried elsewhere notices by this that its connection is dead, and must tell where it is soon.
@@ -162,7 +163,7 @@ impl Channel {
         SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX).map_err(unreachable)?;
         let stream = timeout(CONNECT_MAX, self.connector.connect(self.name.clone(), stream));
         let stream = stream.await.map_err(late)?.map_err(|error| {
-            if pin::is_mismatch(&error) {
+            if by_key::is_mismatch(&error) {
                 ChannelError::WrongPin(self.url.clone())
             } else {
                 unreachable(error)

@@ -7,6 +7,7 @@
 //!            no answer
 //! ```
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use trust::map::{MapError, PeerMap};
 use trust::peer::ENDPOINTS_MAX;
-use trust::{Coordinator, Endpoint, List, Revocations};
+use trust::{Coordinator, DoubleUse, Endpoint, InviteId, List, Revocations};
 use wire::updates::{BindingUpdate, RenewRequest, RenewResponse, RevocationSet};
 use wire::{Code, Frame, HeartbeatResponse, path};
 
@@ -61,6 +62,8 @@ pub(crate) struct Steward {
     heard: watch::Sender<Heard>,
     /// What the network has to say.
     told: watch::Receiver<Told>,
+    /// Invites against which there was proof, and the coordinator has it.
+    accused: BTreeSet<InviteId>,
     /// When the coordinator was told where the box is, and what.
     sent: Option<(Instant, Places, u64)>,
     line: Line,
@@ -119,6 +122,7 @@ impl Steward {
             streams,
             heard,
             told,
+            accused: BTreeSet::new(),
             sent: None,
             line,
             backoff: Backoff::default(),
@@ -236,6 +240,7 @@ impl Steward {
         let epoch = self.map.as_ref().map(PeerMap::epoch);
         let told = self.told.borrow_and_update().clone();
         self.sent = Some((Instant::now(), told.endpoints.clone(), told.publications));
+        let evidence = told.evidence.clone();
         let heartbeat = report::heartbeat(boot, epoch, self.revocations.digest(), told, &self.streams);
         let answer: HeartbeatResponse = self.desk.post(path::HEARTBEAT, &heartbeat).await?;
         self.heard.send_if_modified(|heard| {
@@ -246,6 +251,7 @@ impl Steward {
         for notice in answer.notices.iter() {
             tracing::warn!(code = %notice, "{}: {}", notice.title(), notice.what_to_do());
         }
+        self.accuse(evidence).await?;
         if answer.revocations != self.revocations.digest() {
             let theirs: RevocationSet = self.desk.get(path::REVOCATIONS).await?;
             self.merge(theirs.entries.iter()).await;
@@ -256,6 +262,26 @@ impl Steward {
             }
         }
         Ok(Duration::from_secs(u64::from(answer.next_s.clamp(1, 3600))))
+    }
+
+    /// Shows the operator what only boxes see: that somebody signed more boxes than the invite is for.
+    async fn accuse(&mut self, evidence: Vec<DoubleUse>) -> Result<(), AskError> {
+        for proof in evidence {
+            let invite = proof.invite.id();
+            if self.accused.contains(&invite) {
+                continue;
+            }
+            match self.desk.tell(path::EVIDENCE, &proof).await {
+                Ok(()) => {}
+                // It has been heard, and is not wanted.
+                Err(AskError::Problem(problem)) => {
+                    tracing::warn!(code = %problem.code, "the coordinator refuses evidence");
+                }
+                Err(error) => return Err(error),
+            }
+            self.accused.insert(invite);
+        }
+        Ok(())
     }
 
     async fn renew(&mut self) -> Result<(), AskError> {

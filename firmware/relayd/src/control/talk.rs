@@ -3,7 +3,7 @@
 
 use trust::map::{PEERS_MAX, PeerMap};
 use trust::peer::ENDPOINTS_MAX;
-use trust::{Coordinator, Endpoint, List, Revocations, Signed, Viewer, Viewers};
+use trust::{Coordinator, DoubleUse, Endpoint, List, Revocations, Signed, Viewer, Viewers};
 use wire::heartbeat::PeerPath;
 
 /// By whose words peers are judged, and who they may be.
@@ -25,4 +25,22 @@ pub(crate) struct Told {
     pub(crate) paths: List<PeerPath, PEERS_MAX>,
     /// Rises whenever somebody begins or ends to publish here.
     pub(crate) publications: u64,
+    /// Proofs against invites, at most [`EVIDENCE_MAX`], each of another invite.
+    pub(crate) evidence: Vec<DoubleUse>,
+}
+
+/// Whoever is shown so many will look at the invites.
+const EVIDENCE_MAX: usize = 16;
+
+impl Told {
+    /// True when it was not known.
+    pub(crate) fn accuse(&mut self, evidence: DoubleUse) -> bool {
+        let invite = evidence.invite.id();
+        let is_new = self.evidence.iter().all(|known| known.invite.id() != invite);
+        if is_new && self.evidence.len() < EVIDENCE_MAX {
+            self.evidence.push(evidence);
+            return true;
+        }
+        false
+    }
 }

@@ -1,23 +1,30 @@
 //! Where other boxes come in: listens wherever this box is, follows it when it moves, and knows each visitor before it
 //! lets it in. Refuses strangers, and a box that has too many connections already.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use trust::{BoxKey, Name};
 
-use super::stream::{PER_BOX_MAX, Seats, Stream, settle};
-use super::{Neighbour, Neighbourhood};
+use super::certificate::Certificate;
+use super::stream::{PER_BOX_MAX, Seat, Seats, Stream, settle};
+use super::{Neighbour, Neighbourhood, Proof};
 
 /// Visitors that were let in and that nobody has greeted yet; more wait with the kernel.
 const WAITING_MAX: usize = 16;
 /// Connections that the kernel takes before they are looked at.
 const BACKLOG: u32 = 64;
+/// Visitors that are still showing their certificates, at one address of this box.
+const HANDSHAKES_MAX: usize = 32;
+/// How long that may take.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 /// After an address that can't be used yet.
 const AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// After a visitor that could not be taken, since there are no more files perhaps.
@@ -78,9 +85,22 @@ impl Keeper {
     async fn attend(self, at: SocketAddr) {
         let listener = self.listen(at).await;
         tracing::info!(port = at.port(), "open to other boxes");
+        let mut shaking = JoinSet::new();
         loop {
             match listener.accept().await {
-                Ok((tcp, from)) => self.receive(tcp, from.ip()).await,
+                Ok((tcp, from)) => {
+                    let proof = self.neighbourhood.borrow().proof.clone();
+                    match proof {
+                        Proof::Address => self.receive(tcp, from.ip()).await,
+                        Proof::Certificate(own) => {
+                            while shaking.try_join_next().is_some() {}
+                            if shaking.len() >= HANDSHAKES_MAX {
+                                shaking.join_next().await;
+                            }
+                            shaking.spawn(self.clone().shake_hands(tcp, own));
+                        }
+                    }
+                }
                 Err(error) => {
                     tracing::debug!(%error, "a visitor could not be taken");
                     sleep(BREATH).await;
@@ -111,17 +131,42 @@ impl Keeper {
             tracing::debug!("a stranger was refused");
             return;
         };
-        let Some(seat) = self.seats.take(key) else {
-            tracing::debug!(box.id = %neighbour.name, most = PER_BOX_MAX, "has too many connections");
-            return;
-        };
         if let Err(error) = settle(&tcp) {
             tracing::debug!(%error, box.id = %neighbour.name, "gone before it was in");
             return;
         }
-        let stream = Stream::plain(tcp, key, from, self.neighbourhood.clone(), Some(seat));
+        let there = self.neighbourhood.clone();
+        let stream = |seat| Stream::plain(tcp, key, from, there, Some(seat));
+        self.seat(key, neighbour.name, stream).await;
+    }
+
+    /// The same for whoever has to show a certificate first.
+    async fn shake_hands(self, tcp: TcpStream, own: Arc<Certificate>) {
+        let accepted: BTreeSet<_> = self.neighbourhood.borrow().boxes.keys().copied().collect();
+        let shaken = async {
+            settle(&tcp)?;
+            own.accept(tcp, accepted).await
+        };
+        let (key, tls) = match timeout(HANDSHAKE_MAX, shaken).await {
+            Ok(Ok(shaken)) => shaken,
+            Ok(Err(error)) => return tracing::debug!(%error, "a stranger was refused"),
+            Err(_) => return tracing::debug!("somebody came and said nothing"),
+        };
+        let name = self.neighbourhood.borrow().boxes.get(&key).map(|neighbour| neighbour.name.clone());
+        // It was taken out meanwhile.
+        let Some(name) = name else { return };
+        let there = self.neighbourhood.clone();
+        self.seat(key, name, |seat| Stream::sealed(tls, key, there, Some(seat))).await;
+    }
+
+    /// Hands a box on, if it has not too many connections already.
+    async fn seat(&self, key: BoxKey, name: Name, stream: impl FnOnce(Seat) -> Stream) {
+        let Some(seat) = self.seats.take(key) else {
+            tracing::debug!(box.id = %name, most = PER_BOX_MAX, "has too many connections");
+            return;
+        };
         // Nobody greets any more: the door is being closed.
-        let _ = self.waiting.send(Accepted { key, name: neighbour.name, stream }).await;
+        let _ = self.waiting.send(Accepted { key, name, stream: stream(seat) }).await;
     }
 
     fn who(&self, from: IpAddr) -> Option<(BoxKey, Neighbour)> {

@@ -14,6 +14,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio_rustls::TlsStream;
 use trust::BoxKey;
 
 use super::Neighbourhood;
@@ -74,9 +75,13 @@ impl Drop for Seat {
     }
 }
 
+/// What carries the bytes.
+trait Line: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Line for T {}
+
 /// A connection to a box whose key is known.
 pub(crate) struct Stream {
-    tcp: TcpStream,
+    line: Box<dyn Line>,
     key: BoxKey,
     /// Ends when the box is no peer any more.
     gone: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -90,17 +95,38 @@ impl Stream {
         tcp: TcpStream,
         key: BoxKey,
         ip: IpAddr,
+        neighbourhood: watch::Receiver<Neighbourhood>,
+        seat: Option<Seat>,
+    ) -> Self {
+        let has_it = move |now: &Neighbourhood| {
+            now.boxes.get(&key).is_some_and(|there| there.places.iter().any(|place| place.ip() == ip))
+        };
+        Self::open(Box::new(tcp), key, neighbourhood, has_it, seat)
+    }
+
+    /// The other side has shown its certificate.
+    pub(super) fn sealed(
+        tls: TlsStream<TcpStream>,
+        key: BoxKey,
+        neighbourhood: watch::Receiver<Neighbourhood>,
+        seat: Option<Seat>,
+    ) -> Self {
+        let is_peer = move |now: &Neighbourhood| now.boxes.contains_key(&key);
+        Self::open(Box::new(tls), key, neighbourhood, is_peer, seat)
+    }
+
+    fn open(
+        line: Box<dyn Line>,
+        key: BoxKey,
         mut neighbourhood: watch::Receiver<Neighbourhood>,
+        is_peer: impl Fn(&Neighbourhood) -> bool + Send + Sync + 'static,
         seat: Option<Seat>,
     ) -> Self {
         let gone = async move {
-            let has_it = |now: &Neighbourhood| {
-                now.boxes.get(&key).is_some_and(|there| there.places.iter().any(|place| place.ip() == ip))
-            };
             // An error says that there is no network any more.
-            let _ = neighbourhood.wait_for(|now| !has_it(now)).await;
+            let _ = neighbourhood.wait_for(|now| !is_peer(now)).await;
         };
-        Self { tcp, key, gone: Box::pin(gone), is_gone: false, _seat: seat }
+        Self { line, key, gone: Box::pin(gone), is_gone: false, _seat: seat }
     }
 
     /// Whose box is at the other end.
@@ -124,7 +150,7 @@ impl AsyncRead for Stream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.ensure_peer(context)?;
-        Pin::new(&mut self.tcp).poll_read(context, buffer)
+        Pin::new(&mut self.line).poll_read(context, buffer)
     }
 }
 
@@ -135,7 +161,7 @@ impl AsyncWrite for Stream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.ensure_peer(context)?;
-        Pin::new(&mut self.tcp).poll_write(context, bytes)
+        Pin::new(&mut self.line).poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
@@ -144,19 +170,19 @@ impl AsyncWrite for Stream {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.ensure_peer(context)?;
-        Pin::new(&mut self.tcp).poll_write_vectored(context, slices)
+        Pin::new(&mut self.line).poll_write_vectored(context, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
+        self.line.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(context)
+        Pin::new(&mut self.line).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(context)
+        Pin::new(&mut self.line).poll_shutdown(context)
     }
 }
 

@@ -3,8 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_rustls::TlsConnector;
 use trust::BoxSecret;
 
+use super::door::Accepted;
 use super::stream::PER_BOX_MAX;
 use super::*;
 
@@ -30,7 +32,18 @@ fn neighbour(test: u8, n: u8) -> (BoxKey, Neighbour) {
 /// Box `n`, which knows `others`.
 fn around(test: u8, n: u8, others: &[u8]) -> watch::Sender<Neighbourhood> {
     let boxes = others.iter().map(|other| neighbour(test, *other)).collect();
-    watch::Sender::new(Neighbourhood { own: vec![place(test, n)], boxes })
+    watch::Sender::new(Neighbourhood { own: vec![place(test, n)], boxes, proof: Proof::Address })
+}
+
+fn certificate(n: u8) -> Proof {
+    Proof::Certificate(Arc::new(Certificate::of(&BoxSecret::from_seed(&[n; 32])).unwrap()))
+}
+
+/// The same in a network where addresses prove nothing: box `n` shows the certificate of box `shown`.
+fn outside(test: u8, n: u8, shown: u8, others: &[u8]) -> watch::Sender<Neighbourhood> {
+    let around = around(test, n, others);
+    around.send_modify(|now| now.proof = certificate(shown));
+    around
 }
 
 async fn soon<T>(work: impl Future<Output = T>) -> T {
@@ -51,6 +64,16 @@ async fn connect(from: &Inside, to: u8) -> Stream {
     soon(until).await
 }
 
+/// Both ways.
+async fn talk(ours: &mut Stream, theirs: &mut Stream) {
+    ours.write_all(b"there").await.unwrap();
+    theirs.write_all(b"back").await.unwrap();
+    let (mut there, mut back) = ([0; 5], [0; 4]);
+    soon(theirs.read_exact(&mut there)).await.unwrap();
+    soon(ours.read_exact(&mut back)).await.unwrap();
+    assert_eq!((&there, &back), (b"there", b"back"));
+}
+
 /// Whether the other side has closed, or cut, the connection.
 async fn is_shut(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> bool {
     matches!(soon(stream.read(&mut [0])).await, Ok(0) | Err(_))
@@ -64,12 +87,7 @@ async fn each_knows_the_other_by_its_key() {
     let mut ours = connect(&inside, 1).await;
     let Accepted { key: found, name, stream: mut theirs } = soon(door.accept()).await.unwrap();
     assert_eq!((found, name.as_str(), ours.key()), (key(2), "box-2", &key(1)));
-    ours.write_all(b"there").await.unwrap();
-    theirs.write_all(b"back").await.unwrap();
-    let (mut there, mut back) = ([0; 5], [0; 4]);
-    soon(theirs.read_exact(&mut there)).await.unwrap();
-    soon(ours.read_exact(&mut back)).await.unwrap();
-    assert_eq!((&there, &back), (b"there", b"back"));
+    talk(&mut ours, &mut theirs).await;
 }
 
 #[tokio::test]
@@ -135,4 +153,73 @@ async fn the_door_goes_where_the_box_goes() {
     assert!(matches!(inside.connect(&key(1)).await, Err(ConnectError::Nowhere)));
     drop(one);
     assert!(soon(door.accept()).await.is_none(), "the network is gone");
+}
+
+#[tokio::test]
+async fn elsewhere_a_box_is_known_by_its_certificate() {
+    let (one, two) = (outside(5, 1, 1, &[2]), outside(5, 2, 2, &[1]));
+    // Nobody knows where box 2 is, and it comes in all the same.
+    one.send_modify(|now| now.boxes.values_mut().for_each(|there| there.places.clear()));
+    let (_, mut door) = open(one.subscribe());
+    let (inside, _shut) = open(two.subscribe());
+    let mut ours = connect(&inside, 1).await;
+    let Accepted { key: found, stream: mut theirs, .. } = soon(door.accept()).await.unwrap();
+    assert_eq!((found, ours.key()), (key(2), &key(1)));
+    talk(&mut ours, &mut theirs).await;
+    // Revoked, it is cut off at once, and comes in no more.
+    one.send_modify(|now| now.boxes.clear());
+    let cut = soon(theirs.read(&mut [0])).await.map_err(|error| error.kind());
+    assert_eq!(cut, Err(io::ErrorKind::ConnectionAborted));
+    drop(theirs);
+    assert!(is_shut(&mut ours).await);
+    let mut again = connect(&inside, 1).await;
+    assert!(is_shut(&mut again).await, "TLS 1.3 tells a client late that it is refused");
+}
+
+#[tokio::test]
+async fn elsewhere_nobody_passes_for_another_box() {
+    // At the place of box 1 is one that shows the certificate of box 3.
+    let (one, two) = (outside(6, 1, 3, &[2]), outside(6, 2, 2, &[1]));
+    let (_, _door) = open(one.subscribe());
+    let (inside, _shut) = open(two.subscribe());
+    let refused = async {
+        loop {
+            match inside.connect(&key(1)).await {
+                Err(ConnectError::Refused(_)) => tokio::task::yield_now().await,
+                connected => return connected.map(drop),
+            }
+        }
+    };
+    assert!(matches!(soon(refused).await, Err(ConnectError::NotThatBox(_))));
+}
+
+#[tokio::test]
+async fn elsewhere_a_stranger_is_not_let_in_with_any_certificate_or_none() {
+    let (one, two) = (outside(7, 1, 1, &[2]), outside(7, 2, 2, &[1]));
+    // Box 3 comes from the address of box 2.
+    let three = outside(7, 2, 3, &[1]);
+    let (_, mut door) = open(one.subscribe());
+    let (friend, _shut) = open(two.subscribe());
+    three.send_modify(|now| now.boxes = around(7, 3, &[1]).borrow().boxes.clone());
+    let stranger = Inside { neighbourhood: three.subscribe() };
+    let mut refused = connect(&stranger, 1).await;
+    assert!(is_shut(&mut refused).await);
+    // Without any certificate, and without TLS.
+    let tcp = reach(place(7, 3), place(7, 1)).await.unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let roots = rustls::RootCertStore::empty();
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = "box.invalid".try_into().unwrap();
+    assert!(soon(TlsConnector::from(Arc::new(config)).connect(name, tcp)).await.is_err());
+    let mut tcp = reach(place(7, 3), place(7, 1)).await.unwrap();
+    tcp.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let mut said = Vec::new();
+    let _ = soon(tcp.read_to_end(&mut said)).await;
+    assert!(!said.starts_with(b"HTTP"), "no word but an alert: {said:?}");
+    let _held = connect(&friend, 1).await;
+    assert_eq!(soon(door.accept()).await.unwrap().key, key(2), "the first that is let in");
 }

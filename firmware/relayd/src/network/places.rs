@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use trust::peer::ENDPOINTS_MAX;
+
 /// More are of no use to anybody.
 const ADDRESSES_MAX: usize = 16;
 
@@ -16,6 +18,17 @@ pub(crate) fn addresses(but: &str) -> Vec<IpAddr> {
     addresses.sort_unstable();
     addresses.dedup();
     addresses.truncate(ADDRESSES_MAX);
+    addresses
+}
+
+/// Addresses of one interface, those that others could send to.
+pub(crate) fn addresses_on(interface: &str) -> Vec<IpAddr> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let ours = interfaces.iter().filter(|found| found.name == interface).map(if_addrs::Interface::ip);
+    let mut addresses: Vec<_> = ours.filter(is_place).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses.truncate(ENDPOINTS_MAX);
     addresses
 }
 

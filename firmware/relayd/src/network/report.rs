@@ -13,7 +13,7 @@ fn kind(stats: &PeerStats) -> PathKind {
     stats.mesh.as_ref().and_then(|mesh| mesh.path).map_or(PathKind::None, |path| path.kind())
 }
 
-fn millis(duration: Duration) -> u32 {
+pub(super) fn millis(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 

@@ -26,6 +26,9 @@ pub(crate) struct Standing {
     #[serde(default)]
     pub(crate) now: Option<UnixSeconds>,
     pub(crate) interface: String,
+    /// Whether it was there before, and is nothing of ours.
+    #[serde(default)]
+    pub(crate) external: bool,
     pub(crate) port: u16,
     /// What the box's own router does.
     pub(crate) router: mesh::Nat,

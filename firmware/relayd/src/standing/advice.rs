@@ -46,14 +46,18 @@ pub(super) fn findings(kept: Option<&Kept>, standing: Option<&Standing>, now: Un
         ));
         return findings;
     };
-    findings.push(router(standing.router));
-    findings.push(match standing.relay {
-        true => Finding::Good("the coordinator's relay is connected".to_owned()),
-        false => Finding::Wrong(
-            format!("the coordinator's relay at {} is not connected", kept.url),
-            "Peers that are reached straight go on. Is the internet there, and the coordinator on?",
-        ),
-    });
+    if standing.external {
+        findings.push(network(standing));
+    } else {
+        findings.push(router(standing.router));
+        findings.push(match standing.relay {
+            true => Finding::Good("the coordinator's relay is connected".to_owned()),
+            false => Finding::Wrong(
+                format!("the coordinator's relay at {} is not connected", kept.url),
+                "Peers that are reached straight go on. Is the internet there, and the coordinator on?",
+            ),
+        });
+    }
     findings.extend(standing.peers.iter().map(|peer| match (peer.kind, &peer.why_not) {
         (PathKind::None, _) => Finding::Wrong(
             format!("{} is not reached", peer.name),
@@ -87,6 +91,17 @@ fn membership(kept: &Kept, now: UnixSeconds) -> Finding {
             format!("the membership ended at {}", membership.lapses()),
             "Ask the operator for another invite.",
         ),
+    }
+}
+
+/// One that is not ours to mend.
+fn network(standing: &Standing) -> Finding {
+    let interface = &standing.interface;
+    if standing.endpoints.is_empty() {
+        let todo = "Bring that network up (Tailscale, Headscale, wg-quick), or name its interface in the settings: mesh.interface";
+        Finding::Wrong(format!("there is no interface {interface}, or it has no address"), todo)
+    } else {
+        Finding::Good(format!("the network on {interface} is there"))
     }
 }
 
