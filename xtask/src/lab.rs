@@ -129,7 +129,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.carry {
         let time = Duration::from_secs(args.seconds);
         let play =
-            if args.smoke { Play::SMOKE } else { Play::proof(time, args.kills, args.kbps, seed, keep) };
+            if args.smoke { Play::smoke(keep) } else { Play::proof(time, args.kills, args.kbps, seed, keep) };
         return carry::run(&play, &binaries, &stop);
     }
     if let Some(Chosen(scenarios)) = &args.scenario {

@@ -57,7 +57,7 @@ pub(crate) struct Play {
     pub(crate) kills: u32,
     /// Two boxes at once, and the origin at the end.
     pub(crate) hard_blows: bool,
-    pub(crate) stream_kbps: u64,
+    pub(crate) lines: Lines,
     pub(crate) seed: u64,
     pub(crate) keep: bool,
 }
@@ -65,25 +65,21 @@ pub(crate) struct Play {
 impl Play {
     /// The proof of docs/lab.md.
     pub(crate) fn proof(time: Duration, kills: u32, stream_kbps: u64, seed: u64, keep: bool) -> Play {
-        Play { boxes: 6, time, kills, hard_blows: kills > 0, stream_kbps, seed, keep }
+        Play { boxes: 6, time, kills, hard_blows: kills > 0, lines: Lines::scaled(stream_kbps), seed, keep }
     }
 
-    /// An origin and two boxes, of which one is killed; slow enough for any machine.
-    pub(crate) const SMOKE: Play = Play {
-        boxes: 2,
-        time: Duration::from_secs(5),
-        kills: 1,
-        hard_blows: false,
-        stream_kbps: 1000,
-        seed: 1,
-        keep: false,
-    };
+    /// An origin and two boxes, of which one is killed; a stream that is light enough for any machine.
+    pub(crate) fn smoke(keep: bool) -> Play {
+        let lines = Lines { stream_kbps: 1000, ..Lines::PROOF };
+        let time = Duration::from_secs(5);
+        Play { boxes: 2, time, kills: 1, hard_blows: false, lines, seed: 1, keep }
+    }
 }
 
 pub(crate) fn run(play: &Play, binaries: &MeshBinaries, stop: &Stop) -> Result<()> {
     let began = Instant::now();
     let world = World::new(sites(&FRIENDS, play.boxes), play.keep)?;
-    let lines = Lines::scaled(play.stream_kbps);
+    let lines = play.lines;
     introduce(play, lines);
     let mut circle = Circle::open(&world, binaries, lines, stop)?;
     let mut report = Report::default();

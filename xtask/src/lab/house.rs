@@ -24,6 +24,9 @@ pub(crate) const SERVICE_PORT: u16 = 8443;
 pub(crate) const BOX_PORT: u16 = 7468;
 /// Of a plain box: no stream is published here, so the packager is never started; and the one port is the lab's own.
 const SETTINGS: &str = "[media]\npackager = \"/bin/true\"\n[relay]\nenabled = false\n";
+/// What boxes say in their logs, and those that carry streams.
+const WORDS: &str = "info,relayd=debug,mesh=debug";
+const WORDS_OF_CARRIERS: &str = "info,relayd=debug,relayd::carry=trace,relay=debug";
 /// How long the coordinator may take until it listens.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
@@ -195,10 +198,11 @@ impl<'a> House<'a> {
             Some(outfit) => (outfit.settings(), outfit.arguments()),
             None => (SETTINGS.to_owned(), Vec::new()),
         };
+        let words = if self.outfits.contains_key(&site.name) { WORDS_OF_CARRIERS } else { WORDS };
         std::fs::write(&config, settings).context("writing settings")?;
         let mut run = self.relayd(site, "run");
         run.args(["--rtmp", "[::]:1935", "--http", "[::]:8080", "--config"]).arg(&config).args(arguments);
-        run.arg("--data-dir").arg(dir).env("RUST_LOG", "info,relayd=debug,mesh=debug");
+        run.arg("--data-dir").arg(dir).env("RUST_LOG", words);
         self.starts += 1;
         let log = self.world.dir().join(format!("{}-{}.log", site.name, self.starts));
         let child = Child::start(&format!("relayd of {}", site.name), &run, &log)?;

@@ -26,7 +26,7 @@ pub(crate) struct Lines {
 
 impl Lines {
     /// The proof's figures: a stream of 6 Mbit/s, 20 Mbit/s at the origin, 5 at each box.
-    const PROOF: Lines = Lines { stream_kbps: 6000, origin_kbps: 20_000, box_kbps: 5000 };
+    pub(crate) const PROOF: Lines = Lines { stream_kbps: 6000, origin_kbps: 20_000, box_kbps: 5000 };
 
     /// All of them smaller or larger in the same way.
     pub(crate) fn scaled(stream_kbps: u64) -> Lines {
