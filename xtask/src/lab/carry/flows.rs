@@ -67,6 +67,11 @@ impl Flows {
         self.0.iter().filter(|((child, _), _)| child == to).map(|(_, bytes)| bytes).sum()
     }
 
+    /// What a box gave others.
+    pub(crate) fn sent(&self, from: &str) -> u64 {
+        self.0.iter().filter(|((_, parent), _)| parent == from).map(|(_, bytes)| bytes).sum()
+    }
+
     /// Whom a box has it from, and which share; the most first.
     pub(crate) fn parents(&self, to: &str) -> Vec<(&str, f64)> {
         let got = self.got(to).max(1) as f64;
@@ -196,6 +201,6 @@ mod tests {
         let counted = |bytes| Counted([(("bob".to_owned(), "ana".to_owned()), bytes)].into());
         let flows = counted(700).since(&counted(200));
         assert_eq!(flows.to_string(), "    ana -> bob 0 kB\n");
-        assert_eq!(flows.got("bob"), 500);
+        assert_eq!((flows.got("bob"), flows.sent("ana")), (500, 500));
     }
 }
