@@ -100,13 +100,21 @@ pub(crate) fn all(profile: Profile) -> Result<PathBuf> {
 /// Builds the daemons of a mesh, without what a box needs for taking streams in. Those that the environment names in
 /// `RELAYD` and `COORDINATOR` are taken as they are.
 pub(crate) fn mesh(profile: Profile) -> Result<MeshBinaries> {
+    mesh_of(profile, &[(RELAYD, "relayd"), (COORDINATOR, "coordinator-lite")])
+}
+
+/// The same with the box's media child, for boxes at which streams are published.
+pub(crate) fn mesh_with_media(profile: Profile) -> Result<MeshBinaries> {
+    mesh_of(profile, &[(RELAYD, "relayd"), (RELAYD, "media"), (COORDINATOR, "coordinator-lite")])
+}
+
+fn mesh_of(profile: Profile, packages: &[(&str, &str)]) -> Result<MeshBinaries> {
     let named = |name| std::env::var_os(name).map(|path| command::root().join(path));
     let built = |name| command::target().join(profile.folder()).join(name);
     let binaries = MeshBinaries {
         relayd: named(RELAYD).unwrap_or_else(|| built("relayd")),
         coordinator: named(COORDINATOR).unwrap_or_else(|| built("coordinator-lite")),
     };
-    let packages = [(RELAYD, "relayd"), (COORDINATOR, "coordinator-lite")];
     let missing: Vec<&str> =
         packages.iter().filter(|(name, _)| named(name).is_none()).map(|(_, package)| *package).collect();
     if !missing.is_empty() {

@@ -5,6 +5,7 @@
 //! through RTMP, served, read back over HTTP and decoded by a program that is not ours.
 
 mod boxes;
+mod carried;
 mod door;
 mod status;
 
@@ -38,6 +39,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=boxes::BOXES_MAX))]
     #[arg(conflicts_with_all = ["no_publisher", "http", "rtmp"])]
     boxes: Option<u8>,
+    /// A stream is published at the first of the boxes, the others carry it, and one of them is pulled from the wall; ends
+    /// after a minute or so many seconds, with exit status 0 only if nobody's picture stood still
+    #[arg(long, requires = "boxes")]
+    kill_one: bool,
     /// End by itself after this many seconds, with exit status 0 only if media was served and read back
     #[arg(long)]
     seconds: Option<u64>,
@@ -56,8 +61,19 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if let Some(boxes) = args.boxes {
-        return boxes::run(boxes, args.seconds.map(Duration::from_secs), Consent::from_yes(args.yes));
+    let time = args.seconds.map(Duration::from_secs);
+    match args.boxes {
+        Some(boxes) if args.kill_one => {
+            ensure!(boxes > 2, "with --kill-one there have to be 3 boxes or more");
+            ensure!(
+                args.seconds.is_none_or(|seconds| seconds >= carried::SECONDS_MIN),
+                "with --kill-one it takes {} seconds or more",
+                carried::SECONDS_MIN
+            );
+            return carried::run(boxes, time, Consent::from_yes(args.yes));
+        }
+        Some(boxes) => return boxes::run(boxes, time, Consent::from_yes(args.yes)),
+        None => {}
     }
     let everywhere = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
     apt::require(
@@ -72,7 +88,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let origin = Origin::start(&relayd, &dir.path, rtmp, http, &stop)?;
     let mut demo = Demo::new(origin, &dir.path, !args.no_publisher)?;
     demo.print_addresses();
-    let watched = demo.watch(args.seconds.map(Duration::from_secs), &stop);
+    let watched = demo.watch(time, &stop);
     let read_back = watched.and_then(|()| demo.read_back(args.seconds.is_some(), stop.wanted()));
     demo.stop();
     read_back

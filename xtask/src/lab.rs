@@ -3,6 +3,7 @@
 //! Which way their packets go is read from counters in the routers, not asked from the daemons. What is expected stands
 //! in docs/nat.md, which is read here, so that the page and the test can't drift apart.
 
+pub(crate) mod carry;
 mod cell;
 mod clock;
 mod dice;
@@ -28,11 +29,14 @@ mod trouble;
 mod tunnel;
 pub(crate) mod world;
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 
 use crate::apt::{self, Consent, Purpose};
 use crate::build::{self, Profile};
 use crate::stop::Stop;
+use carry::Play;
 use cell::{Outcome, Overlay};
 use expect::{Company, Expectation};
 use house::Mesh;
@@ -60,8 +64,21 @@ pub(crate) struct Args {
     /// What happens to a household, by name, or all of it; docs/lab.md says what must hold and how long it takes
     #[arg(long, value_name = "NAME", conflicts_with_all = ["cells", "all", "smoke", "company", "world"])]
     scenario: Option<Chosen>,
-    /// For what scenarios pick at random; printed where it matters
-    #[arg(long, requires = "scenario")]
+    /// Friends carry a stream that none of their lines could: measured, then boxes are killed; see docs/lab.md
+    #[arg(long, conflicts_with_all = ["cells", "all", "company", "world", "scenario", "tunnels"])]
+    carry: bool,
+    /// How long it is measured before anybody is killed
+    #[arg(long, requires = "carry", value_name = "N", default_value_t = 60)]
+    seconds: u64,
+    /// How many boxes are killed, one after the other; then two at once, and the origin
+    #[arg(long, requires = "carry", value_name = "N", default_value_t = 10)]
+    kills: u32,
+    /// The stream's rate; all lines are scaled with it
+    #[arg(long, requires = "carry", value_name = "KBIT/S", default_value_t = 6000)]
+    #[arg(value_parser = clap::value_parser!(u64).range(500..=20_000))]
+    kbps: u64,
+    /// For what is picked at random; printed where it matters
+    #[arg(long)]
     seed: Option<u64>,
     /// Plain tunnels with endpoints that the lab tells them, in place of the mesh: tries the lab itself
     #[arg(long, value_name = "WAY", conflicts_with_all = ["all", "smoke"])]
@@ -89,7 +106,12 @@ const SMOKE: [(Cell, Company); 4] = {
 };
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    apt::require(&[Purpose::Lab], Consent::from_yes(args.yes))?;
+    let purposes: &[Purpose] = if args.carry {
+        &[Purpose::Lab, Purpose::Build, Purpose::Web, Purpose::Run, Purpose::Publish]
+    } else {
+        &[Purpose::Lab]
+    };
+    apt::require(purposes, Consent::from_yes(args.yes))?;
     if args.world {
         privilege::ensure(&[])?;
         world::remove_leftovers();
@@ -99,12 +121,18 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let expectation = Expectation::read()?;
     privilege::device()?;
     // Before the change of user, in which nothing can be fetched.
-    let binaries = build::mesh(profile)?;
+    let binaries = if args.carry { build::mesh_with_media(profile)? } else { build::mesh(profile)? };
     privilege::ensure(&binaries.environment())?;
     world::remove_leftovers();
     let stop = Stop::on_signals()?;
+    let (keep, seed) = (args.keep, args.seed.unwrap_or_else(some_seed));
+    if args.carry {
+        let time = Duration::from_secs(args.seconds);
+        let play =
+            if args.smoke { Play::smoke(keep) } else { Play::proof(time, args.kills, args.kbps, seed, keep) };
+        return carry::run(&play, &binaries, &stop);
+    }
     if let Some(Chosen(scenarios)) = &args.scenario {
-        let (keep, seed) = (args.keep, args.seed.unwrap_or_else(some_seed));
         let scene = Scene { binaries, tunnels: args.tunnels, keep, seed, stop: &stop };
         return scenario::run(scenarios, &scene);
     }

@@ -26,7 +26,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let Args { width, height, frame_rate, seconds, .. } = *args;
-    let source = Source { width, height, frame_rate, seconds };
+    let source = Source { width, height, frame_rate, seconds, ..Source::default() };
     if args.print {
         println!("{}", serde_json::to_string(&source.arguments(&args.url)).context("could not print")?);
         return Ok(());

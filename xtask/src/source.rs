@@ -28,7 +28,7 @@ const CLOCK_HZ: u32 = 50;
 /// Frames between keyframes, in seconds: what OBS is asked for as well.
 const KEYFRAME_INTERVAL_S: u32 = 2;
 const VIDEO_KBPS: u32 = 2400;
-const AUDIO_KBPS: u32 = 128;
+pub(crate) const AUDIO_KBPS: u32 = 128;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Source {
@@ -36,11 +36,13 @@ pub(crate) struct Source {
     pub(crate) height: u32,
     pub(crate) frame_rate: u32,
     pub(crate) seconds: Option<u32>,
+    /// At a constant rate, whatever is in the picture.
+    pub(crate) video_kbps: u32,
 }
 
 impl Default for Source {
     fn default() -> Source {
-        Source { width: 1280, height: 720, frame_rate: 30, seconds: None }
+        Source { width: 1280, height: 720, frame_rate: 30, seconds: None, video_kbps: VIDEO_KBPS }
     }
 }
 
@@ -53,7 +55,7 @@ impl Source {
     }
 
     pub(crate) fn arguments(&self, rtmp_url: &str) -> Vec<String> {
-        let Source { width, height, frame_rate, .. } = *self;
+        let Source { width, height, frame_rate, video_kbps, .. } = *self;
         let group = frame_rate * KEYFRAME_INTERVAL_S;
         let mut words: Vec<String> = Vec::new();
         let mut say = |line: &str| words.extend(line.split(' ').map(str::to_owned));
@@ -67,7 +69,7 @@ impl Source {
         let mut say = |line: &str| words.extend(line.split(' ').map(str::to_owned));
         say("-c:v libx264 -preset ultrafast -tune zerolatency -profile:v main -pix_fmt yuv420p");
         say(&format!("-g {group} -keyint_min {group} -sc_threshold 0 -x264-params nal-hrd=cbr:force-cfr=1"));
-        say(&format!("-b:v {VIDEO_KBPS}k -maxrate {VIDEO_KBPS}k -bufsize {VIDEO_KBPS}k"));
+        say(&format!("-b:v {video_kbps}k -maxrate {video_kbps}k -bufsize {video_kbps}k"));
         say(&format!("-c:a aac -b:a {AUDIO_KBPS}k -ac 2"));
         say("-flvflags no_duration_filesize -f flv");
         words.push(rtmp_url.to_owned());

@@ -4,18 +4,21 @@
 //! It shares no code with the daemon on purpose: what it reads is what any player gets.
 
 mod follow;
-mod playlist;
+pub(crate) mod pace;
+pub(crate) mod playlist;
 pub(crate) mod verdict;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::lab::netns::Handle;
 use crate::stop::Stop;
 use follow::Follower;
+use pace::Pace;
 
 /// Above this no answer is read: playlists are a few KB, parts of a test picture a few hundred.
 const ANSWER_BYTES_MAX: u64 = 32 << 20;
@@ -32,6 +35,12 @@ pub(crate) struct Tally {
     /// Answers after the first part that were no media: refusals, timeouts, broken connections.
     pub(crate) faults: u64,
     pub(crate) last_fault: Option<String>,
+    /// Parts that the playlist names as missing.
+    pub(crate) gaps: u64,
+    /// The playlist says that nothing more comes.
+    pub(crate) ended: bool,
+    /// When a picture would have stood still.
+    pub(crate) pace: Pace,
 }
 
 #[derive(Debug)]
@@ -59,8 +68,31 @@ impl Viewer {
         Viewer { tally, stop, thread, sample_path: dir.join("sample.mp4") }
     }
 
+    /// The same behind a box of the lab: everything is asked for from inside of this namespace.
+    pub(crate) fn start_inside(place: Handle, http_url: &str, stream: &str, sample_path: PathBuf) -> Viewer {
+        let tally = Arc::new(Mutex::new(Tally::default()));
+        let stop = Stop::default();
+        let follower = Follower::new(http_url, stream, tally.clone(), stop.clone());
+        let thread = std::thread::spawn(move || place.inside(|| Ok(follower.run())).ok().flatten());
+        Viewer { tally, stop, thread, sample_path }
+    }
+
     pub(crate) fn tally(&self) -> Tally {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends the reading without a judgement; a request that is under way is not waited for.
+    pub(crate) fn leave(self) {
+        self.stop.set();
+    }
+
+    /// What would be seen just now, and from now on the least that is in the buffer is looked for anew.
+    pub(crate) fn look(&self) -> Tally {
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        tally.pace.advance(Instant::now());
+        let seen = tally.clone();
+        tally.pace.forget_lowest();
+        seen
     }
 
     /// Ends the reading, and lets ffprobe and ffmpeg judge the last sample.

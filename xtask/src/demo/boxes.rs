@@ -21,7 +21,7 @@ use crate::lab::world::{self, World};
 use crate::stop::Stop;
 
 /// Names and routers, in the order in which boxes are added.
-const BOXES: [Wanted; 6] = [
+pub(super) const BOXES: [Wanted; 6] = [
     Wanted::new("ana", Kind::Easy),
     Wanted::new("bob", Kind::Hard),
     Wanted::new("eve", Kind::Carrier),

@@ -22,10 +22,34 @@ use crate::stop::Stop;
 pub(crate) const SERVICE_PORT: u16 = 8443;
 /// The one port of a box that the mesh lets others reach.
 pub(crate) const BOX_PORT: u16 = 7468;
-/// No stream is published here, so the packager is never started; and the one port is the lab's own.
+/// Of a plain box: no stream is published here, so the packager is never started; and the one port is the lab's own.
 const SETTINGS: &str = "[media]\npackager = \"/bin/true\"\n[relay]\nenabled = false\n";
+/// What boxes say in their logs, and those that carry streams.
+const WORDS: &str = "info,relayd=debug,mesh=debug";
+const WORDS_OF_CARRIERS: &str = "info,relayd=debug,relayd::carry=trace,relay=debug";
 /// How long the coordinator may take until it listens.
 const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// What sets a box that carries streams apart from one that only reaches others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Outfit {
+    /// The name and key of a stream that is published here.
+    pub(crate) stream: Option<(String, String)>,
+    /// The most that it gives others, on the line.
+    pub(crate) upload_kbps_max: u64,
+}
+
+impl Outfit {
+    fn settings(&self) -> String {
+        let packager = if self.stream.is_none() { "[media]\npackager = \"/bin/true\"\n" } else { "" };
+        format!("{packager}[relay]\nupload_kbps_max = {}\n", self.upload_kbps_max)
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let stream = self.stream.iter();
+        stream.flat_map(|(name, key)| ["--stream".to_owned(), format!("{name}:{key}")]).collect()
+    }
+}
 
 /// The coordinator of a world, and the boxes that joined. They end when this is dropped.
 #[derive(Debug)]
@@ -38,6 +62,8 @@ pub(crate) struct House<'a> {
     clocks: BTreeMap<String, BoardClock>,
     /// Their `relayd clock`, each with the right to set it.
     setters: BTreeMap<String, Child>,
+    /// Boxes that carry streams.
+    outfits: BTreeMap<String, Outfit>,
     /// How often boxes were started.
     starts: usize,
 }
@@ -52,6 +78,7 @@ impl<'a> House<'a> {
             service: None,
             clocks: BTreeMap::new(),
             setters: BTreeMap::new(),
+            outfits: BTreeMap::new(),
             starts: 0,
         };
         let url = format!("https://{COORDINATOR}:{SERVICE_PORT}");
@@ -120,6 +147,28 @@ impl<'a> House<'a> {
         Ok(address)
     }
 
+    /// From its next start on.
+    pub(crate) fn dress(&mut self, name: &str, outfit: Outfit) {
+        self.outfits.insert(name.to_owned(), outfit);
+    }
+
+    /// Ends a box as a pulled plug would. False if there is none.
+    pub(crate) fn kill(&mut self, name: &str) -> bool {
+        self.boxes.get_mut(name).map(Child::kill).is_some()
+    }
+
+    /// Starts a box that was killed, with what it kept.
+    pub(crate) fn revive(&mut self, name: &str) -> Result<()> {
+        let dir = self.box_dir(name);
+        self.start(self.world.site(name), &dir)
+    }
+
+    /// An error if a box ended by itself.
+    pub(crate) fn ensure_alive(&mut self, name: &str) -> Result<()> {
+        let child = self.boxes.get_mut(name).with_context(|| format!("there is no box {name}"))?;
+        if child.ended().is_none() { Ok(()) } else { Err(child.failure()) }
+    }
+
     fn relayd(&self, site: &Site, word: &str) -> Command {
         let mut command =
             self.world.namespace(&site.host).command(&self.binaries.relayd, &self.world.hosts());
@@ -145,10 +194,15 @@ impl<'a> House<'a> {
 
     fn start(&mut self, site: &Site, dir: &Path) -> Result<()> {
         let config = dir.join("relayd.toml");
-        std::fs::write(&config, SETTINGS).context("writing settings")?;
+        let (settings, arguments) = match self.outfits.get(&site.name) {
+            Some(outfit) => (outfit.settings(), outfit.arguments()),
+            None => (SETTINGS.to_owned(), Vec::new()),
+        };
+        let words = if self.outfits.contains_key(&site.name) { WORDS_OF_CARRIERS } else { WORDS };
+        std::fs::write(&config, settings).context("writing settings")?;
         let mut run = self.relayd(site, "run");
-        run.args(["--rtmp", "[::]:1935", "--http", "[::]:8080", "--config"]).arg(&config);
-        run.arg("--data-dir").arg(dir).env("RUST_LOG", "info,relayd=debug,mesh=debug");
+        run.args(["--rtmp", "[::]:1935", "--http", "[::]:8080", "--config"]).arg(&config).args(arguments);
+        run.arg("--data-dir").arg(dir).env("RUST_LOG", words);
         self.starts += 1;
         let log = self.world.dir().join(format!("{}-{}.log", site.name, self.starts));
         let child = Child::start(&format!("relayd of {}", site.name), &run, &log)?;

@@ -65,12 +65,17 @@ pub(crate) struct Reading(BTreeMap<(IpAddr, Protocol), u64>);
 impl Reading {
     /// What this router has forwarded so far.
     pub(crate) fn take(router: &Namespace) -> Result<Reading> {
-        Reading::parse(&listing(router)?, |_| true)
+        Reading::parse(&listing(router, "tally")?, |_| true)
+    }
+
+    /// What another table with such sets counted.
+    pub(crate) fn take_from(router: &Namespace, table: &str) -> Result<Reading> {
+        Reading::parse(&listing(router, table)?, |_| true)
     }
 
     /// The same of what came in from the internet.
     pub(crate) fn take_inbound(router: &Namespace) -> Result<Reading> {
-        Reading::parse(&listing(router)?, |set| set.starts_with("in"))
+        Reading::parse(&listing(router, "tally")?, |set| set.starts_with("in"))
     }
 
     /// Of sets with such names.
@@ -110,13 +115,18 @@ impl Reading {
         self.bytes(addresses, Protocol::Udp)
     }
 
+    /// Bytes of TCP to and from these.
+    pub(crate) fn tcp(&self, addresses: &[IpAddr]) -> u64 {
+        self.bytes(addresses, Protocol::Tcp)
+    }
+
     fn bytes(&self, addresses: &[IpAddr], protocol: Protocol) -> u64 {
         addresses.iter().filter_map(|address| self.0.get(&(*address, protocol))).sum()
     }
 }
 
-fn listing(router: &Namespace) -> Result<String> {
-    command::output(router.tool("nft").args(["-j", "list", "table", "inet", "tally"]))
+fn listing(router: &Namespace, table: &str) -> Result<String> {
+    command::output(router.tool("nft").args(["-j", "list", "table", "inet", table]))
 }
 
 impl fmt::Display for Reading {

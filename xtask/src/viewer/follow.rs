@@ -1,7 +1,7 @@
 //! Following one stream from the live edge on, by blocking playlist reload (RFC 8216bis, 6.2.5.2).
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
@@ -14,6 +14,9 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(15);
 
 /// Between two tries after an answer that was no media.
 const RETRY: Duration = Duration::from_millis(300);
+
+/// For a playlist that does not say how far behind a player is to stay: three parts.
+const HOLD_BACK_S: f64 = 0.6;
 
 /// How much media is kept for the judgement.
 const SAMPLE_S: f64 = 6.0;
@@ -68,9 +71,21 @@ impl Follower {
         let mut media = self.reload(&url)?;
         loop {
             let unread = self.unread(&media);
+            let begins = !self.has_begun();
             for part in &unread {
                 self.read(&url, part)?;
             }
+            let hold_back_s = media.part_hold_back_s.unwrap_or(HOLD_BACK_S);
+            let read_s: f64 = unread.iter().map(|part| part.duration_s).sum();
+            self.count(|tally| {
+                if begins && read_s > 0.0 {
+                    tally.pace.begin(read_s, hold_back_s, Instant::now());
+                }
+                if media.ended && unread.is_empty() {
+                    tally.ended = true;
+                    tally.pace.end(Instant::now());
+                }
+            });
             // Nothing more comes, or the answer came without anything new: no reason to ask again at once.
             if unread.is_empty() || media.ended {
                 self.stop.wait(RETRY);
@@ -89,16 +104,29 @@ impl Follower {
         Ok(playlist::media(&text))
     }
 
-    /// What to read next: everything after the last part read, or on the first look from the last keyframe on.
+    /// What to read next: everything after the last part read, or on the first look from the last keyframe on that is
+    /// as far from the end as a player stays.
     fn unread(&self, media: &Media) -> Vec<Part> {
-        let newest_keyframe = media.parts.iter().rev().find(|part| part.independent).map(|part| part.place);
-        let Some(first) = self.next.or(newest_keyframe) else { return Vec::new() };
+        let Some(first) = self.next.or_else(|| first_place(media)) else { return Vec::new() };
         media.parts.iter().filter(|part| part.place >= first).cloned().collect()
+    }
+
+    fn has_begun(&self) -> bool {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).pace.has_begun()
     }
 
     fn read(&mut self, playlist_url: &str, part: &Part) -> Result<()> {
         // Whatever becomes of it, it is asked for once.
         self.next = Some(Place { msn: part.place.msn, part: part.place.part + 1 });
+        if part.gap {
+            // A player shows nothing of it and goes on behind it.
+            self.growing = None;
+            self.count(|tally| {
+                tally.gaps += 1;
+                tally.pace.add(part.duration_s, Instant::now());
+            });
+            return Ok(());
+        }
         let map_url = playlist::resolve(playlist_url, &part.map);
         if self.map.as_ref().is_none_or(|(url, _)| *url != map_url) {
             let bytes = self.reader.fetch(&map_url)?;
@@ -115,6 +143,7 @@ impl Follower {
             tally.parts += 1;
             tally.bytes += bytes.len() as u64;
             tally.media_s += part.duration_s;
+            tally.pace.add(part.duration_s, Instant::now());
         });
         self.keep(part, &bytes);
         Ok(())
@@ -141,6 +170,22 @@ impl Follower {
     fn count(&self, change: impl FnOnce(&mut Tally)) {
         change(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner));
     }
+}
+
+fn first_place(media: &Media) -> Option<Place> {
+    let hold_back_s = media.part_hold_back_s.unwrap_or(0.0);
+    let mut behind_s = 0.0;
+    let mut newest = None;
+    for part in media.parts.iter().rev() {
+        behind_s += part.duration_s;
+        if part.independent {
+            newest = newest.or(Some(part.place));
+            if behind_s >= hold_back_s {
+                return Some(part.place);
+            }
+        }
+    }
+    newest
 }
 
 #[cfg(test)]

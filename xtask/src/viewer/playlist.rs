@@ -9,6 +9,8 @@ pub(crate) struct Part {
     pub(crate) uri: String,
     pub(crate) duration_s: f64,
     pub(crate) independent: bool,
+    /// It is named, but is not there and will not be.
+    pub(crate) gap: bool,
     /// Its initialization section.
     pub(crate) map: String,
 }
@@ -25,6 +27,8 @@ pub(crate) struct Media {
     pub(crate) parts: Vec<Part>,
     /// The first part which is not in it.
     pub(crate) next: Place,
+    /// How far behind the newest part a player is to stay, in seconds.
+    pub(crate) part_hold_back_s: Option<f64>,
     pub(crate) ended: bool,
 }
 
@@ -38,10 +42,13 @@ pub(crate) fn media(text: &str) -> Media {
     let mut parts = Vec::new();
     let mut next = Place { msn: 0, part: 0 };
     let mut map = String::new();
+    let mut part_hold_back_s = None;
     let mut ended = false;
     for line in text.lines() {
         if let Some(number) = line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:") {
             next.msn = number.trim().parse().unwrap_or(0);
+        } else if let Some(list) = line.strip_prefix("#EXT-X-SERVER-CONTROL:") {
+            part_hold_back_s = attribute(list, "PART-HOLD-BACK").and_then(|value| value.parse().ok());
         } else if let Some(list) = line.strip_prefix("#EXT-X-MAP:") {
             map = attribute(list, "URI").unwrap_or_default();
         } else if let Some(list) = line.strip_prefix("#EXT-X-PART:") {
@@ -50,6 +57,7 @@ pub(crate) fn media(text: &str) -> Media {
                 uri: attribute(list, "URI").unwrap_or_default(),
                 duration_s: attribute(list, "DURATION").and_then(|value| value.parse().ok()).unwrap_or(0.0),
                 independent: attribute(list, "INDEPENDENT").as_deref() == Some("YES"),
+                gap: attribute(list, "GAP").as_deref() == Some("YES"),
                 map: map.clone(),
             });
             next.part += 1;
@@ -59,7 +67,7 @@ pub(crate) fn media(text: &str) -> Media {
             next = Place { msn: next.msn + 1, part: 0 };
         }
     }
-    Media { parts, next, ended }
+    Media { parts, next, part_hold_back_s, ended }
 }
 
 /// The value of one attribute of a list, without its quotes; a comma within quotes does not end it.
@@ -102,12 +110,13 @@ mod tests {
 
     const LIVE: &str = "#EXTM3U
 #EXT-X-TARGETDURATION:2
+#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=0.700
 #EXT-X-MEDIA-SEQUENCE:41
 #EXT-X-MAP:URI=\"e1/init.mp4\"
 #EXTINF:2.000,
 e1/41.m4s
 #EXT-X-PART:DURATION=0.200,URI=\"e1/42.0.m4s\",INDEPENDENT=YES
-#EXT-X-PART:DURATION=0.133,URI=\"e1/42.1.m4s\"
+#EXT-X-PART:DURATION=0.133,URI=\"e1/42.1.m4s\",GAP=YES
 #EXTINF:0.333,
 e1/42.m4s
 #EXT-X-DISCONTINUITY
@@ -132,6 +141,8 @@ e1/42.m4s
                 (43, 0, "e2/43,0.m4s", true, "e2/init.mp4"),
             ]
         );
+        assert_eq!(read.parts.iter().map(|part| part.gap).collect::<Vec<_>>(), [false, true, false]);
+        assert_eq!(read.part_hold_back_s, Some(0.7));
         assert_eq!(read.next, Place { msn: 43, part: 1 });
         assert!(!read.ended);
     }
