@@ -103,7 +103,7 @@ async function api(scene, path, request, response) {
   }
   if (what === "links") {
     const { valid_s, label = null } = JSON.parse(await body(request));
-    return json(response, { path: `/t/${TOKEN}/live/${name}`, id: "0AHM6W34GTZ4Y", label, expires_unix_s: Math.floor(Date.now() / 1000) + valid_s }, 201);
+    return json(response, { path: `/t/${TOKEN}/live/${name}`, watch_url: null, id: "0AHM6W34GTZ4Y", label, expires_unix_s: Math.floor(Date.now() / 1000) + valid_s }, 201);
   }
   if (request.method === "DELETE") {
     scene.streams = scene.streams.filter((stream) => stream !== name);

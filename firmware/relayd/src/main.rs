@@ -9,6 +9,7 @@ mod backstage;
 mod carry;
 mod clock;
 mod control;
+mod front;
 mod health;
 #[allow(dead_code, reason = "it is the relay that talks to other boxes")]
 mod inside;

@@ -9,7 +9,7 @@
 
 mod device;
 mod judge;
-mod places;
+pub(crate) mod places;
 mod reconcile;
 mod report;
 mod roster;

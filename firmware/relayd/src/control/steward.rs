@@ -25,7 +25,7 @@ use super::kept::{self, Kept};
 use super::keys::{Keys, random};
 use super::plan::{Backoff, renews};
 use super::push;
-use super::report::{self, Streams};
+use super::report::{self, Doings};
 use super::talk::{Heard, Told};
 
 const FRAMES_MAX: usize = 16;
@@ -56,7 +56,7 @@ pub(crate) struct Steward {
     map: Option<PeerMap>,
     desk: Desk,
     keys: Keys,
-    streams: Streams,
+    doings: Doings,
     /// What the mesh's network has to know.
     heard: watch::Sender<Heard>,
     /// What the network has to say.
@@ -78,7 +78,7 @@ impl Steward {
     /// For a box that belongs to a mesh; none otherwise. Counts this start.
     pub(crate) async fn open(
         data_dir: &std::path::Path,
-        streams: Streams,
+        doings: Doings,
         told: watch::Receiver<Told>,
     ) -> Result<Option<(Self, watch::Receiver<Heard>)>> {
         let dir = kept::directory(data_dir);
@@ -106,6 +106,7 @@ impl Steward {
             revocations: revocations.clone(),
             viewers: List::new(),
             stun_ports: List::new(),
+            watch: None,
         };
         let (heard, hears) = watch::channel(heard);
         let steward = Self {
@@ -116,7 +117,7 @@ impl Steward {
             map,
             desk,
             keys,
-            streams,
+            doings,
             heard,
             told,
             sent: None,
@@ -236,11 +237,12 @@ impl Steward {
         let epoch = self.map.as_ref().map(PeerMap::epoch);
         let told = self.told.borrow_and_update().clone();
         self.sent = Some((Instant::now(), told.endpoints.clone(), told.publications));
-        let heartbeat = report::heartbeat(boot, epoch, self.revocations.digest(), told, &self.streams);
+        let heartbeat = report::heartbeat(boot, epoch, self.revocations.digest(), told, &self.doings);
         let answer: HeartbeatResponse = self.desk.post(path::HEARTBEAT, &heartbeat).await?;
         self.heard.send_if_modified(|heard| {
-            let changed = heard.stun_ports != answer.stun_ports;
+            let changed = heard.stun_ports != answer.stun_ports || heard.watch != answer.watch;
             heard.stun_ports = answer.stun_ports.clone();
+            heard.watch.clone_from(&answer.watch);
             changed
         });
         for notice in answer.notices.iter() {
