@@ -14,7 +14,7 @@ const out = join(root, "dist");
 const PAGES = { "index.html": "box", "player.html": "player", "studio.html": "studio", "watch.html": "watch" };
 
 /** Packages of which code or data ends up in dist/, with the file that holds their licence. */
-const BUNDLED = ["hls.js", "@fontsource-variable/hanken-grotesk"];
+const BUNDLED = ["hls.js", "@fontsource-variable/hanken-grotesk", "@noble/hashes", "@noble/ed25519"];
 
 await rm(out, { recursive: true, force: true });
 const result = await build({

@@ -3,14 +3,20 @@
 
 import { ask } from "./page/api";
 import { h, renew } from "./page/dom";
-import { Boxes, type BoxAddress } from "./watch/boxes";
+import { Boxes, type BoxAddress, type Fault } from "./watch/boxes";
+import { BoxClock } from "./watch/clock";
+import { Inspector } from "./watch/inspector";
+import type { Source } from "./watch/loader";
 import { isReachable } from "./watch/reach";
 import { openRoom } from "./watch/room";
+import { verifierOf } from "./watch/seals";
 
 /** What the coordinator says; boxes best first, each with the addresses under which it serves viewers, best first. */
 interface Steering {
   name: string;
   ttl_s: number;
+  /** With which the stream is signed, in base64url. */
+  key: string | null;
   boxes: { id: string; name: string; near: boolean; urls: string[] }[];
 }
 
@@ -24,9 +30,13 @@ const name = decodeURIComponent((isLinked ? linked : token) ?? "");
 /** Below each box: the link goes along, and every box checks it for itself. */
 const below = isLinked ? `/t/${token}/live/${name}` : `/live/${name}`;
 
-const boxes = new Boxes([]);
+const source: Source = { boxes: new Boxes([]), partMs: null };
+const { boxes } = source;
+/** The coordinator's: a box that replays old media would show an old clock too. */
+const clock = new BoxClock();
+let key: string | null = null;
 const list = h("ul", { class: "box-list" });
-const session = openRoom(name, { boxes, partMs: null }, h("section", { class: "panel", "aria-labelledby": "boxes" }, h("h2", { id: "boxes" }, "Boxes that carry it"), list));
+const session = openRoom(name, source, h("section", { class: "panel", "aria-labelledby": "boxes" }, h("h2", { id: "boxes" }, "Boxes that carry it"), list));
 let known: Steering["boxes"] = [];
 void follow();
 setInterval(show, 1000);
@@ -35,7 +45,10 @@ async function follow(): Promise<void> {
   for (;;) {
     let waitMs = AGAIN_MS;
     try {
-      const steering = await ask<Steering>(`/watch/${encodeURIComponent(name)}/boxes.json`);
+      const sentMs = Date.now();
+      const noteClock = (response: Response): void => clock.observe(response.headers.get("date"), sentMs, Date.now());
+      const steering = await ask<Steering>(`${location.pathname.replace(/\/$/, "")}/boxes.json`, { seen: noteClock });
+      await trust(steering.key);
       waitMs = 1000 * Math.max(TTL_S_MIN, steering.ttl_s);
       known = steering.boxes;
       const first = boxes.all.length === 0;
@@ -48,13 +61,23 @@ async function follow(): Promise<void> {
   }
 }
 
+/** What boxes give is held against this key, before the first of them is asked. */
+async function trust(said: string | null): Promise<void> {
+  if (said === null || said === key) return;
+  source.inspector = new Inspector(await verifierOf(said), () => clock.now());
+  key = said;
+}
+
 function addresses({ id, name: called, urls }: Steering["boxes"][number]): BoxAddress[] {
   return urls.filter((url) => isReachable(url)).map((url) => ({ id, name: called, base: url + below }));
 }
 
 function show(): void {
   const current = boxes.current?.id ?? null;
-  const rows = known.map(({ id, name: called, near, urls }) => ({ id, called, near, url: urls[0] ?? null, reachable: urls.some((url) => isReachable(url)), isCurrent: id === current, fault: boxes.all.find((box) => box.id === id && boxes.faultOf(box)) ? boxes.faultOf(boxes.all.find((box) => box.id === id && boxes.faultOf(box)) as BoxAddress) : null }));
+  const rows = known.map(({ id, name: called, near, urls }): Row => {
+    const faults = boxes.all.filter((box) => box.id === id).map((box) => boxes.faultOf(box));
+    return { called, near, url: urls[0] ?? null, reachable: faults.length > 0, isCurrent: id === current, fault: faults.find((fault) => fault !== null) ?? null };
+  });
   renew(list, JSON.stringify(rows), () => (rows.length === 0 ? [h("li", { class: "hint" }, "No box carries this stream at the moment.")] : rows.map(row)));
 }
 
@@ -64,13 +87,13 @@ interface Row {
   url: string | null;
   reachable: boolean;
   isCurrent: boolean;
-  fault: string | null;
+  fault: Fault | null;
 }
 
-const FAULTS: Record<string, string> = { silent: "did not answer", broken: "broke off", behind: "did not have it yet", forged: "gave what the streamer did not sign: not asked any more" };
+const FAULTS: Record<Fault, string> = { silent: "did not answer", broken: "broke off", behind: "did not have it yet", forged: "gave what the streamer did not sign: not asked any more" };
 
 function row({ called, near, url, reachable, isCurrent, fault }: Row): HTMLElement {
-  const said = isCurrent ? "You watch from here" : fault ? FAULTS[fault] ?? fault : near ? "In your home" : "Ready";
+  const said = isCurrent ? "You watch from here" : fault ? FAULTS[fault] : near ? "In your home" : "Ready";
   const own = url && h("a", { href: url + below }, "its own page");
   return h("li", { "data-current": isCurrent }, h("strong", {}, called), h("span", {}, reachable ? said : "This page can't reach it:"), reachable ? null : own);
 }

@@ -12,13 +12,18 @@ export interface Wish {
   /** What takes its time by nature (a request that the box holds) tells nothing about the box's habit. */
   held?: boolean;
   signal?: AbortSignal;
-  /** Checks what came; throws [Forged] if this box must not be asked again. */
   /** Ask the box that stands first, and not the one that answered last. */
   anew?: boolean;
-  check?: (rest: string, body: ArrayBuffer, box: BoxAddress) => Promise<void>;
+  check?: Check;
   /** The first byte of any answer. */
   begins?: () => void;
 }
+
+/**
+ * Called as a request goes out; what it gives is called with what came, and throws [Forged] if this box must not be asked
+ * again. Null where there is nothing to check.
+ */
+export type Check = (rest: string, box: BoxAddress, signal: AbortSignal) => ((body: ArrayBuffer) => Promise<unknown>) | null;
 
 export interface Answer {
   box: BoxAddress;
@@ -40,10 +45,16 @@ export class Unanswered extends Error {
 /** What a box gave is not what the streamer's box signed. */
 export class Forged extends Error {}
 
+/** A box can't show that what it has is what the streamer's box signed. */
+export class Behind extends Error {}
+
 /** Boxes that are asked only because another one keeps silent. */
 const BESIDE_MAX = 2;
 /** No byte of a body for so long: the box has stalled in the middle. */
 const STALL_MS = 400;
+/** A single part that is not whole by then comes from a box that is too slow, or wants to be. */
+const PART_MS_MAX = 1500;
+const IS_PART = /\.\d+\.m4s$/;
 /** A box that was beaten is still heard for so long: if it answers, it was late and not silent. */
 const GRACE_MS = 300;
 
@@ -112,7 +123,7 @@ class Errand {
     this.#reject(this.#worst ?? new Unanswered(0, "no box gave what the streamer's box signed", null));
   }
 
-  /** Somebody else answered, and this box did not even begin to. */
+  /** Somebody else answered, and this box did not begin to, or was far too slow. */
   late(attempt: Attempt): void {
     this.#attempts.delete(attempt);
     this.boxes.failed(attempt.box, "silent", performance.now());
@@ -137,6 +148,9 @@ class Attempt {
   readonly #abort = new AbortController();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #over = false;
+  /** All bytes are there, and it can't show yet that they are good. */
+  #unproven = false;
+  readonly #slowAtMs: number;
 
   constructor(
     readonly box: BoxAddress,
@@ -144,6 +158,7 @@ class Attempt {
     usualMs: number,
     private readonly errand: Errand,
   ) {
+    this.#slowAtMs = IS_PART.test(wish.rest) ? performance.now() + PART_MS_MAX : Infinity;
     this.#wait(wish.patienceMs + usualMs);
     void this.#go();
   }
@@ -154,10 +169,12 @@ class Attempt {
     this.#abort.abort();
   }
 
-  /** Another box was quicker. One that has begun to answer did nothing wrong. */
+  /** Another box was quicker. One that has begun to answer did nothing wrong, unless it keeps back what proves it. */
   beaten(): void {
     clearTimeout(this.#timer);
-    if (this.firstByteMs !== null) return this.abort();
+    const slow = this.#unproven || performance.now() > this.#slowAtMs;
+    if (slow) this.errand.late(this);
+    if (slow || this.firstByteMs !== null) return this.abort();
     this.#timer = setTimeout(() => {
       if (this.firstByteMs === null) this.errand.late(this);
       this.abort();
@@ -167,27 +184,37 @@ class Attempt {
   /** Silent once is said once: a box that is slow throughout has one other asked beside it at a time. */
   #wait(ms: number): void {
     clearTimeout(this.#timer);
-    if (!this.#over) this.#timer = setTimeout(() => this.errand.silent(), ms);
+    const slowMs = Math.max(0, this.#slowAtMs - performance.now());
+    if (!this.#over) this.#timer = setTimeout(() => this.errand.silent(), Math.min(ms, slowMs));
   }
 
   async #go(): Promise<void> {
     const startedMs = performance.now();
     try {
+      const verify = this.wish.check?.(this.wish.rest, this.box, this.#abort.signal) ?? null;
       const response = await fetch(this.box.base + this.wish.rest, reach(this.box.base, this.#abort.signal));
       this.firstByteMs = performance.now() - startedMs;
       this.wish.begins?.();
       this.#wait(STALL_MS);
       if (!response.ok) throw new Unanswered(response.status, `${response.status} from ${this.box.name}`, response);
       const body = await this.#body(response);
+      if (verify) {
+        this.#unproven = true;
+        this.#wait(STALL_MS);
+        await verify(body);
+      }
       clearTimeout(this.#timer);
-      await this.wish.check?.(this.wish.rest, body, this.box);
       if (!this.#over) this.errand.succeeded(this, { box: this.box, response, body });
     } catch (error) {
       clearTimeout(this.#timer);
       if (this.#over) return;
-      const known = error instanceof Unanswered || error instanceof Forged;
-      this.errand.failed(this, known ? error : new Unanswered(0, `${this.box.name} does not answer`, null));
+      this.errand.failed(this, this.#known(error));
     }
+  }
+
+  #known(error: unknown): Unanswered | Forged {
+    if (error instanceof Unanswered || error instanceof Forged) return error;
+    return error instanceof Behind ? new Unanswered(404, error.message, null) : new Unanswered(0, `${this.box.name} does not answer`, null);
   }
 
   async #body(response: Response): Promise<ArrayBuffer> {
@@ -218,7 +245,7 @@ class Attempt {
  * A page from the internet may ask a box at home only if the browser's user agrees, and only if it says that the box is at
  * home (Chrome's local network access); other browsers pass over the word.
  */
-function reach(base: string, signal: AbortSignal): RequestInit {
+export function reach(base: string, signal: AbortSignal): RequestInit {
   const init: RequestInit & { targetAddressSpace?: string } = { signal, credentials: new URL(base).origin === location.origin ? "same-origin" : "omit" };
   if (location.protocol === "https:" && base.startsWith("http://")) init.targetAddressSpace = "local";
   return init;

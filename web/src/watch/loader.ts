@@ -2,8 +2,9 @@
 // and parts are the same to it whichever box they came from.
 
 import type { HlsConfig, Loader, LoaderCallbacks, LoaderConfiguration, LoaderContext, LoaderStats } from "hls.js";
-import type { BoxAddress, Boxes } from "./boxes";
+import type { Boxes } from "./boxes";
 import { run, Unanswered } from "./errand";
+import type { Inspector } from "./inspector";
 
 /** RFC 6761: never the name of anything. */
 const NOWHERE = "http://stream.invalid";
@@ -24,7 +25,8 @@ export interface Source {
   boxes: Boxes;
   /** Length of a part, as soon as it is known. */
   partMs: number | null;
-  check?: (rest: string, body: ArrayBuffer, box: BoxAddress) => Promise<void>;
+  /** Set where the stream's key is known: what boxes give is held against it. */
+  inspector?: Inspector;
 }
 
 export function loaderOf(source: Source): HlsConfig["loader"] {
@@ -64,9 +66,9 @@ class BoxLoader implements Loader<LoaderContext> {
         stats.loading.first = performance.now();
         this.#limit(loadMs - (stats.loading.first - stats.loading.start));
       };
-      const { boxes, check } = this.source;
+      const { boxes, inspector } = this.source;
       const held = rest.includes("_HLS_msn=");
-      const answer = await run(boxes, { rest, held, patienceMs: this.#patience(rest, held), signal: this.#abort.signal, begins, ...(check && { check }) });
+      const answer = await run(boxes, { rest, held, patienceMs: this.#patience(rest, held), signal: this.#abort.signal, begins, ...(inspector && { check: inspector.begin }) });
       clearTimeout(this.#timer);
       this.#response = answer.response;
       stats.loading.end = performance.now();

@@ -57,6 +57,8 @@ export interface Stats {
   /** The box that answered last, and how often the viewer moved from one to another. */
   box: string | null;
   moves: number;
+  /** What was held against the streamer's signature; null where nothing is. */
+  checked: number | null;
 }
 
 export class Session {
@@ -168,6 +170,7 @@ export class Session {
       trouble: this.#trouble,
       box: this.boxes.current?.base ?? null,
       moves: this.boxes.moves,
+      checked: this.source.inspector?.checked ?? null,
     };
   }
 

@@ -32,13 +32,13 @@ export async function startBox(origin, name, mode = "") {
 }
 
 /** `boxes` may be changed while it runs. */
-export async function startStand(name, boxes) {
+export async function startStand(name, boxes, key = null) {
   const said = { boxes };
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url, "http://stand");
     if (pathname === `/watch/${name}/boxes.json`) {
       const listed = said.boxes.map(({ id, name: called, url }, at) => ({ id, name: called, near: at === 0, urls: [url] }));
-      return response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify({ name, ttl_s: 5, boxes: listed }));
+      return response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify({ name, ttl_s: 5, key, boxes: listed }));
     }
     const file = pathname === `/watch/${name}` ? "watch.html" : normalize(pathname);
     const content = await readFile(join(DIST, file)).catch(() => null);
