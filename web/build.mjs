@@ -1,4 +1,4 @@
-// Builds the pages into dist/: three HTML files, and assets whose names carry a hash of their content, so that
+// Builds the pages into dist/: HTML files, and assets whose names carry a hash of their content, so that
 // they may be cached for ever. Nothing inline and no outside host, so that a strict Content-Security-Policy holds.
 
 import { createHash } from "node:crypto";
@@ -11,10 +11,10 @@ const root = dirname(fileURLToPath(import.meta.url));
 const out = join(root, "dist");
 
 /** Page file -> name of its script and of its style sheet. */
-const PAGES = { "index.html": "box", "player.html": "player", "studio.html": "studio" };
+const PAGES = { "index.html": "box", "player.html": "player", "studio.html": "studio", "watch.html": "watch" };
 
 /** Packages of which code or data ends up in dist/, with the file that holds their licence. */
-const BUNDLED = ["hls.js", "@fontsource-variable/hanken-grotesk"];
+const BUNDLED = ["hls.js", "@fontsource-variable/hanken-grotesk", "@noble/hashes", "@noble/ed25519"];
 
 await rm(out, { recursive: true, force: true });
 const result = await build({

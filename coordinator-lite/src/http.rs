@@ -4,6 +4,7 @@
 //! listener (bounds, TLS) ─> router ─> api        signed by a box, or open: time and enrolment
 //!                                  ─> operator   this machine, or the operator's token
 //!                                  ─> pages      problems, the API's description
+//!                                  ─> watch      the watch page and what its player asks; on a door of its own too
 //! ```
 //! Refuses to hand anything to a handler that was not bounded first.
 
@@ -17,6 +18,7 @@ mod operator;
 mod parents;
 mod problem;
 mod relay;
+mod watch;
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -32,12 +34,13 @@ use stream::StreamName;
 use trust::BoxKey;
 use wire::{Code, ReplayGuard, path};
 
-pub(crate) use listener::{acceptor, serve};
+pub(crate) use listener::{acceptor, acceptor_of, serve};
 
 use self::attempts::{Attempts, Rate};
 use self::problem::Refusal;
 use crate::carriers::Carriers;
 use crate::clock;
+use crate::guide::Guide;
 use crate::hub::Hub;
 use crate::relay::Relay;
 
@@ -51,6 +54,8 @@ pub(crate) struct Terms {
     /// Between heartbeats.
     pub(crate) heartbeat_s: u32,
     pub(crate) stun_ports: wire::stun::Ports,
+    /// Where viewers find the watch page.
+    pub(crate) watch: Option<wire::WatchUrl>,
 }
 
 /// What all handlers share.
@@ -61,6 +66,7 @@ pub(crate) struct App {
     heartbeats: Mutex<Attempts<BoxKey>>,
     asks: Mutex<Attempts<(BoxKey, StreamName)>>,
     carriers: Mutex<Carriers>,
+    guide: Mutex<Guide>,
     relay: Arc<Relay>,
     token: String,
     terms: Terms,
@@ -77,8 +83,8 @@ impl App {
         let attempts = Mutex::new(Attempts::new(Rate::STRANGERS));
         let heartbeats = Mutex::new(Attempts::new(Rate::HEARTBEATS));
         let asks = Mutex::new(Attempts::new(Rate::PARENTS));
-        let carriers = Mutex::default();
-        Self { hub, guard, attempts, heartbeats, asks, carriers, relay, token, terms, counting }
+        let (carriers, guide) = (Mutex::default(), Mutex::default());
+        Self { hub, guard, attempts, heartbeats, asks, carriers, guide, relay, token, terms, counting }
     }
 }
 
@@ -129,8 +135,16 @@ fn routes() -> Routes {
 }
 
 pub(crate) fn router(app: Arc<App>) -> Router {
-    routes()
-        .router
+    finished(routes().router.merge(watch::routes()), app)
+}
+
+/// For viewers: the watch page, and nothing that a box or the operator asks for.
+pub(crate) fn watch_router(app: Arc<App>) -> Router {
+    finished(watch::routes(), app)
+}
+
+fn finished(router: Router<Arc<App>>, app: Arc<App>) -> Router {
+    router
         .fallback(|| refused(Code::NotFound, "there is nothing under this address"))
         .method_not_allowed_fallback(|| refused(Code::MethodNotAllowed, "another method has one here"))
         .layer(axum::middleware::map_response(finish))

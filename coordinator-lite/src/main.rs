@@ -8,6 +8,7 @@ mod carriers;
 mod clock;
 mod doctor;
 mod file;
+mod guide;
 mod http;
 mod hub;
 mod operator;

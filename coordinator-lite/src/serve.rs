@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +10,10 @@ use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_rustls::TlsAcceptor;
 use trust::Revocations;
 use trust::ticket::CoordinatorUrl;
+use wire::WatchUrl;
 
 use crate::http::Terms;
 use crate::hub::Hub;
@@ -35,12 +38,50 @@ pub(crate) struct Args {
     /// Where boxes reach the service, as it stands in invites; kept for later starts.
     #[arg(long, value_name = "https://HOST[:PORT]")]
     url: Option<CoordinatorUrl>,
+    #[command(flatten)]
+    viewers: WatchArgs,
     /// Seconds between the heartbeats of a box.
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=50), hide = true)]
     heartbeat_s: u32,
     /// Do not count the attempts of strangers: for tests that make thousands.
     #[arg(long, hide = true)]
     uncounted: bool,
+}
+
+/// A door for viewers.
+#[derive(Debug, clap::Args)]
+struct WatchArgs {
+    /// The watch page on a door of its own: plain HTTP, unless a certificate is given.
+    #[arg(long, value_name = "ADDR")]
+    watch: Option<SocketAddr>,
+    /// PEM files of that door.
+    #[arg(long, value_name = "FILE", requires_all = ["watch_key", "watch"])]
+    watch_certificate: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", requires = "watch_certificate")]
+    watch_key: Option<PathBuf>,
+    /// Where viewers reach the watch page; boxes put it into the links that streamers make.
+    #[arg(long, value_name = "http[s]://HOST[:PORT]")]
+    watch_url: Option<WatchUrl>,
+}
+
+impl WatchArgs {
+    fn acceptor(&self) -> Result<Option<TlsAcceptor>> {
+        match (&self.watch_certificate, &self.watch_key) {
+            (Some(certificate), Some(key)) => http::acceptor_of(certificate, key).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    async fn open(&self, dir: &std::path::Path) -> Result<Option<TcpListener>> {
+        let Some(address) = self.watch else { return Ok(None) };
+        let listener = TcpListener::bind(address).await.with_context(|| {
+            format!("opening {address} for viewers: is another program using it? Choose with --watch")
+        })?;
+        let at = listener.local_addr().context("the port just opened")?;
+        file::replace(&dir.join("watch"), format!("{at}\n").as_bytes(), file::ALL)?;
+        println!("Viewers are served at {at}, below /watch/.");
+        Ok(Some(listener))
+    }
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
@@ -77,9 +118,22 @@ async fn serve(args: Args) -> Result<()> {
     let acceptor = http::acceptor(&service)?;
     let token = service.token()?;
     let hub = Arc::new(Hub::start(service, store).await?);
-    let terms = Terms { heartbeat_s: args.heartbeat_s, stun_ports: stun.ports().clone() };
+    let terms = Terms {
+        heartbeat_s: args.heartbeat_s,
+        stun_ports: stun.ports().clone(),
+        watch: args.viewers.watch_url.clone(),
+    };
     let relay = Arc::new(Relay::new(args.budget));
     let app = Arc::new(http::App::new(Arc::clone(&hub), relay, token, terms, !args.uncounted));
+    let viewers = args.viewers.open(dir).await?;
+    let viewers_tls = args.viewers.acceptor()?;
+    let watch_router = http::watch_router(Arc::clone(&app));
+    let watching = async move {
+        match viewers {
+            Some(listener) => http::serve(listener, viewers_tls, watch_router).await,
+            None => std::future::pending().await,
+        }
+    };
     file::replace(&dir.join("listen"), format!("{at}\n").as_bytes(), file::ALL)?;
     tracing::info!(address = %at, url = %url, mesh = %hub.service.mesh.id(), "serving");
     println!(
@@ -93,7 +147,8 @@ async fn serve(args: Args) -> Result<()> {
     watchdog::ready();
     tokio::select! {
         () = watchdog::watch(&hub, at, pin) => {}
-        () = http::serve(listener, acceptor, http::router(app)) => bail!("the listener ended"),
+        () = http::serve(listener, Some(acceptor), http::router(app)) => bail!("the listener ended"),
+        () = watching => bail!("the viewers' listener ended"),
         () = stun.serve() => bail!("answering STUN ended"),
         () = hub.watch() => bail!("the watch over the database ended"),
         _ = tokio::signal::ctrl_c() => {}

@@ -10,9 +10,11 @@ const START_MS = 20_000;
 const STOP_MS = 5000;
 const LOG_BYTES_MAX = 200_000;
 
-export async function startDaemon(relayd, { name, key }) {
-  const dir = await mkdtemp(join(tmpdir(), "relaybox-browser-"));
-  const args = ["run", "--standalone", "--data-dir", dir, "--rtmp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--stream", `${name}:${key}`];
+/** By itself; or as a member, where `joined` is the data directory of a box that came in. */
+export async function startDaemon(relayd, { name, key, joined = null }) {
+  const dir = joined ?? (await mkdtemp(join(tmpdir(), "relaybox-browser-")));
+  const alone = joined ? ["--config", join(dir, "relayd.toml")] : ["--standalone"];
+  const args = ["run", ...alone, "--data-dir", dir, "--rtmp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--stream", `${name}:${key}`];
   const child = spawn(relayd, args, { stdio: ["ignore", "ignore", "pipe"] });
   let log = "";
   child.stderr.on("data", (chunk) => {

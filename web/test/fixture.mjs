@@ -47,14 +47,22 @@ function encode(dir) {
 
 async function answer(scene, dir, request, response) {
   const { pathname } = new URL(request.url, "http://box");
-  response.setHeader("content-security-policy", POLICY);
+  response.setHeader("content-security-policy", pathname.startsWith("/watch/") ? POLICY.replace("connect-src 'self'", "connect-src 'self' http: https:") : POLICY);
   response.setHeader("x-content-type-options", "nosniff");
   if (pathname.startsWith("/api/")) return api(scene, pathname, request, response);
   if (pathname === "/live/index.json") return json(response, { box: "Kitchen box", streams: streams(scene).map(listed) });
   const [, room, name, ...rest] = pathname.replace(/^\/t\/[^/]+/, "").split("/");
   if (room === "live" && rest.length > 0) return live(scene, dir, name, rest.join("/"), response);
-  const page = { "": "index.html", live: "player.html", studio: "studio.html" }[room];
+  if (room === "watch" && rest[0] === "boxes.json") return json(response, watchBoxes(name, request.headers.host));
+  const page = { watch: "watch.html", "": "index.html", live: "player.html", studio: "studio.html" }[room];
   return file(join(DIST, page ?? normalize(pathname)), response);
+}
+
+/** Two boxes that are this fixture under two names, and one that nobody reaches. */
+function watchBoxes(name, host) {
+  const port = host.split(":")[1];
+  const box = (id, near, url) => ({ id, name: id, near, urls: [url] });
+  return { name, ttl_s: 5, key: null, boxes: [box("ana", true, `http://${host}`), box("bob-attic", false, `http://127.0.0.1:${port}`), box("carla", false, "ftp://192.0.2.7")] };
 }
 
 async function live(scene, dir, name, rest, response) {
@@ -103,7 +111,7 @@ async function api(scene, path, request, response) {
   }
   if (what === "links") {
     const { valid_s, label = null } = JSON.parse(await body(request));
-    return json(response, { path: `/t/${TOKEN}/live/${name}`, id: "0AHM6W34GTZ4Y", label, expires_unix_s: Math.floor(Date.now() / 1000) + valid_s }, 201);
+    return json(response, { path: `/t/${TOKEN}/live/${name}`, watch_url: null, id: "0AHM6W34GTZ4Y", label, expires_unix_s: Math.floor(Date.now() / 1000) + valid_s }, 201);
   }
   if (request.method === "DELETE") {
     scene.streams = scene.streams.filter((stream) => stream !== name);

@@ -95,6 +95,43 @@ const CHECKS = {
       assert.deepEqual(at(4.5, { targetS: 5 }), { kind: "rate", rate: 0.96 });
     },
   ],
+  "which box is asked": [
+    "watch/boxes.ts",
+    ({ Boxes }) => {
+      const box = (id) => ({ id, name: id, base: `http://${id}` });
+      const [a, b, c] = ["a", "b", "c"].map(box);
+      const boxes = new Boxes([a, b, c]);
+      const order = (at, anew) => boxes.order(at, anew).map(({ id }) => id).join("");
+      assert.equal(order(0), "abc");
+      boxes.answered(b, 20, 0);
+      assert.equal(order(0), "bac", "who answers is stayed with");
+      assert.equal(order(0, true), "abc", "but for the way back");
+      boxes.failed(b, "silent", 1000);
+      assert.equal(order(1000), "acb");
+      boxes.answered(a, 20, 1000);
+      assert.equal(boxes.moves, 1);
+      assert.equal(order(5999), "acb");
+      assert.equal(order(6000), "abc", "after five seconds b has its place again");
+      boxes.failed(b, "broken", 6000);
+      assert.equal(order(15_999), "acb", "the second time for ten");
+      assert.equal(order(16_000), "abc");
+      boxes.failed(a, "behind", 16_000);
+      assert.equal(order(16_000), "abc", "who does not have it yet is asked again at once");
+      boxes.failed(a, "forged", 17_000);
+      assert.equal(order(1e9), "bc", "never again");
+      boxes.update([c, a, b]);
+      assert.equal(order(1e9), "cb", "also when it is named anew");
+      boxes.update([a]);
+      assert.equal(order(1e9), "");
+    },
+  ],
+  "which boxes a page can reach": [
+    "watch/reach.ts",
+    ({ isAtHome }) => {
+      for (const home of ["192.168.1.7", "10.0.0.1", "172.31.255.1", "127.0.0.1", "[fd00::1]", "[fe80::1]", "relaybox.local", "localhost"]) assert.ok(isAtHome(home), home);
+      for (const away of ["8.8.8.8", "172.32.0.1", "11.0.0.1", "[2001:db8::1]", "live.example.org", "local.example.org"]) assert.ok(!isAtHome(away), away);
+    },
+  ],
   "gaps and pairs in what the probe saw": [
     "../test/figures.mjs",
     ({ skews, motion, percentile }) => {

@@ -14,6 +14,7 @@ import { launch, openPage } from "./browser.mjs";
 import { startBench } from "./bench-page.mjs";
 import { calibrate, seesPlantedShift } from "./checks/calibration.mjs";
 import { takePictures } from "./checks/looks.mjs";
+import { moves, stays } from "./checks/moving.mjs";
 import { plays } from "./checks/players.mjs";
 import { crossSiteRefused, foreignHostRefused, guessingSlowed, keepsStreams, liveFigures, showsRefusal, wrongThenRightPin } from "./checks/studio.mjs";
 import { comesBack, followsNewPlaylist, promises, startsByItself, steadies, waits, watch } from "./checks/watching.mjs";
@@ -37,7 +38,7 @@ let ending = false;
 const watchdog = setTimeout(() => {
   console.log("the run as a whole took too long");
   void end(1);
-}, (options.seconds + 240) * 1000);
+}, (options.seconds + 440) * 1000);
 
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => void end(1));
 // Who reads this output may go away first (a pipe to head): the children must not be left behind.
@@ -89,6 +90,10 @@ async function checkAll() {
   }
   await page.context().close();
 
+  await report.check("/watch: a viewer stays with a box that does well", 60_000, () => stays(world, 10));
+  for (const die of ["kill", "mute"]) {
+    for (const steady of [false, true]) await report.check(`/watch: the viewer's box dies (${die}${steady ? ", steady" : ""})`, 60_000, () => moves(world, die, { steady }));
+  }
   for (const which of ["shaka", "mpegts"]) await report.check(`${which} plays it from another origin`, 40_000, () => plays(which, world));
   await checkStudio(world);
   await report.check("no page complained", 1000, async () => {

@@ -16,6 +16,8 @@ const VIEWS = {
   "box-fold": { path: "/", act: (page) => page.locator(".stream summary").first().click() },
   "box-empty": { path: "/", scene: { live: false, streams: ["studio-one"], problems: [{ code: "clock", text: "The clock is not set: times in playlists are wrong. Check that the box reaches a time server." }] } },
   player: { path: "/live/studio-one", settled: (page) => page.waitForFunction(() => window.relaybox.stats().frames > 90) },
+  watch: { path: "/watch/studio-one", settled: (page) => page.waitForFunction(() => window.relaybox.stats().frames > 90) },
+  "watch-nobody": { path: "/watch/nobody", settled: (page) => page.getByText("No such stream").waitFor() },
   "player-waiting": { path: "/live/garden", settled: (page) => page.getByText("Waiting for the stream").waitFor() },
   "player-unknown": { path: "/live/nobody", settled: (page) => page.getByText("No such stream").waitFor() },
   "player-locked": { path: "/live/secret", settled: (page) => page.getByText("ask the streamer for one").waitFor() },

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -77,11 +79,16 @@ impl Drop for Place {
 /// With the key that invites pin.
 pub(crate) fn acceptor(service: &Service) -> Result<TlsAcceptor> {
     let (certificate, key) = service.tls_files();
-    let chain = CertificateDer::pem_file_iter(&certificate)
+    acceptor_of(&certificate, &key)
+}
+
+/// With a certificate and its key in PEM files.
+pub(crate) fn acceptor_of(certificate: &Path, key: &Path) -> Result<TlsAcceptor> {
+    let chain = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .with_context(|| format!("reading the certificate {}", certificate.display()))?;
     let key =
-        PrivateKeyDer::from_pem_file(&key).with_context(|| format!("reading the key {}", key.display()))?;
+        PrivateKeyDer::from_pem_file(key).with_context(|| format!("reading the key {}", key.display()))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -94,7 +101,8 @@ pub(crate) fn acceptor(service: &Service) -> Result<TlsAcceptor> {
 }
 
 /// Serves until dropped, which also ends all its connections.
-pub(crate) async fn serve(listener: TcpListener, acceptor: TlsAcceptor, router: Router) {
+/// Plain without an acceptor.
+pub(crate) async fn serve(listener: TcpListener, acceptor: Option<TlsAcceptor>, router: Router) {
     let doors = Arc::new(Doors { free: Arc::new(Semaphore::new(CONNECTIONS_MAX)), peers: Mutex::default() });
     let mut connections = JoinSet::new();
     loop {
@@ -123,7 +131,7 @@ pub(crate) async fn serve(listener: TcpListener, acceptor: TlsAcceptor, router: 
 async fn connection(
     stream: TcpStream,
     address: SocketAddr,
-    acceptor: TlsAcceptor,
+    acceptor: Option<TlsAcceptor>,
     router: Router,
     place: Place,
 ) {
@@ -135,21 +143,30 @@ async fn connection(
         tracing::debug!(%error, "a socket's options failed");
     }
     let peer = Peer(address.ip().to_canonical());
-    let stream = match timeout(HANDSHAKE_TIME_MAX, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return tracing::debug!(%error, "a TLS handshake failed"),
-        Err(_) => return tracing::debug!("a TLS handshake took too long"),
-    };
-    let service = TowerToHyperService::new(router.layer(axum::Extension(peer)));
+    let router = router.layer(axum::Extension(peer));
+    match acceptor {
+        None => http1_connection(stream, router).await,
+        Some(acceptor) => match timeout(HANDSHAKE_TIME_MAX, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => http1_connection(stream, router).await,
+            Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!("a TLS handshake took too long"),
+        },
+    }
+    drop(place);
+}
+
+async fn http1_connection<I>(stream: I, router: Router)
+where
+    I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_MAX)
         .max_buf_size(BUFFER_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
         .with_upgrades()
         .await;
     if let Err(error) = served {
         tracing::trace!(%error, "a connection broke off");
     }
-    drop(place);
 }

@@ -28,6 +28,13 @@ pub(super) async fn heartbeat(State(app): super::State, call: Call) -> Answered 
     let heartbeat: Heartbeat = call.json()?;
     let (key, streams, now) = (*member.key(), member.limits().streams, call.now);
     let beat = Beat::new(&key, &heartbeat, now);
+    app.guide.lock().unwrap_or_else(PoisonError::into_inner).heard(
+        key,
+        member.name(),
+        call.peer,
+        &heartbeat,
+        Instant::now(),
+    );
     let job = move |database: &mut crate::store::Database| database.heartbeat(&key, &heartbeat, streams, now);
     let seen = app.hub.store.call(job).await?;
     app.hub.beats().note(&key, beat);
@@ -41,6 +48,7 @@ pub(super) async fn heartbeat(State(app): super::State, call: Call) -> Answered 
         next_s: app.terms.heartbeat_s,
         notices: List::try_from(seen.notices).unwrap_or_default(),
         stun_ports: app.terms.stun_ports.clone(),
+        watch: app.terms.watch.clone(),
     })
 }
 

@@ -65,3 +65,16 @@ pub(super) fn claim(
     notices.dedup();
     Ok(notices)
 }
+
+impl Database {
+    /// Whose a stream's name is.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) fn owner_of(&self, name: &StreamName) -> Result<Option<BoxKey>, StoreError> {
+        let mut find = self.connection.prepare_cached("SELECT owner FROM stream WHERE name = ?1")?;
+        let owner: Option<[u8; 32]> = find.query_row([name.as_str()], |row| row.get(0)).optional()?;
+        let key = |bytes| BoxKey::from_bytes(bytes).map_err(|_| StoreError::content("a stream's owner"));
+        owner.map(key).transpose()
+    }
+}

@@ -271,6 +271,8 @@ fn a_streams_name_is_the_first_boxes_until_it_is_left_for_a_month() {
             live_since: NOW,
             bitrate_bps: 1,
             viewers: 0,
+            access: Access::Open,
+            key: None,
         };
         let streams: Vec<_> = names.iter().map(report).collect();
         let heartbeat = wire::Heartbeat {
@@ -285,6 +287,7 @@ fn a_streams_name_is_the_first_boxes_until_it_is_left_for_a_month() {
             endpoints: List::new(),
             paths: List::new(),
             streams: streams.try_into().unwrap(),
+            watch: List::new(),
         };
         database.heartbeat(&key, &heartbeat, 2, NOW.plus(DAY * day)).unwrap().notices
     };

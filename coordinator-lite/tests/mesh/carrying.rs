@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trust::{BoxKey, List};
+use trust::{Access, BoxKey, List};
 use wire::heartbeat::{PathKind, PeerPath, StreamReport};
 use wire::parents::Take;
 use wire::{ParentsRequest, ParentsResponse, path};
@@ -20,6 +20,8 @@ fn publish(house: &House, owner: &Hand, streams: &[&str]) {
         live_since: now(),
         bitrate_bps: 6 * MBIT,
         viewers: 0,
+        access: Access::Open,
+        key: None,
     };
     let streams = streams.iter().map(report).collect::<Vec<_>>().try_into().unwrap();
     let heartbeat = wire::Heartbeat { streams, ..owner.heartbeat(&[]) };

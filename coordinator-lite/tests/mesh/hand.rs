@@ -103,6 +103,7 @@ impl Hand {
             endpoints: endpoints.iter().map(endpoint).collect::<Vec<_>>().try_into().unwrap(),
             paths: List::new(),
             streams: List::new(),
+            watch: List::new(),
         }
     }
 }

@@ -13,6 +13,7 @@ mod enrolling;
 mod forging;
 mod hand;
 mod house;
+mod leading;
 mod lines;
 mod operating;
 mod pushing;

@@ -292,6 +292,7 @@ impl<W: Ways, J: Judge> Carrier<W, J> {
         match frame {
             Frame::Hello(bytes) => self.handle_hello(feed, &bytes),
             Frame::Unknown => {}
+            Frame::Alive { newest: None } => self.fetch.handle_alive(parent, None, now),
             _ if !greeted => self.fetch.handle_bad(parent, Fault::Forged, now),
             Frame::Seal(sealed) => self.handle_seal(feed, sealed),
             Frame::Init { epoch, bytes } => self.handle_init(feed, epoch, bytes),

@@ -16,7 +16,9 @@ use wire::feed::{ALIVE_EVERY_MS, BlockFrame, BlocksRequest, FeedRequest, Frame, 
 use crate::{Given, Shown, Tally, Uplink};
 
 /// A stream that has just begun to be carried has its first item within this.
-const FIRST_MAX: Duration = Duration::from_secs(4);
+const FIRST_MAX: Duration = Duration::from_secs(10);
+/// How often a child hears that its parent is there, though nothing else is.
+const ALIVE_EVERY: Duration = Duration::from_millis(ALIVE_EVERY_MS);
 /// Parts of which blocks may still be owed; the oldest is let go when there would be more.
 const OWED_MAX: usize = 64;
 /// What goes out at once where the line has a limit: a packet or two.
@@ -110,15 +112,19 @@ impl Feed {
         mut hello: watch::Receiver<Option<Shown>>,
         from: Option<PartName>,
     ) -> Result<(), Gone> {
-        if !matches!(timeout(FIRST_MAX, hello.wait_for(Option::is_some)).await, Ok(Ok(_))) {
-            return Ok(());
+        let since = Instant::now();
+        while !matches!(timeout(ALIVE_EVERY, hello.wait_for(Option::is_some)).await, Ok(Ok(_))) {
+            if since.elapsed() > FIRST_MAX || hello.has_changed().is_err() {
+                return Ok(());
+            }
+            self.outlet.send(&Frame::Alive { newest: None }).await?;
         }
         let shown = hello.borrow_and_update().clone();
         let Some(mut first) = shown else { return Ok(()) };
         self.outlet.send(&Frame::Hello(first.hello.clone())).await?;
         let mut changes = self.live.watch_row();
         let from = from.map(|from| ObjectName::Part(from.epoch, from.msn, from.part));
-        let Some((epoch, mut place)) = self.begin(&mut changes, from).await else { return Ok(()) };
+        let Some((epoch, mut place)) = self.begin(&mut changes, from).await? else { return Ok(()) };
         self.send_item(&epoch).await?;
         loop {
             changes.mark_unchanged();
@@ -145,24 +151,26 @@ impl Feed {
         &self,
         changes: &mut watch::Receiver<()>,
         from: Option<ObjectName>,
-    ) -> Option<(Arc<Item>, store::Place)> {
-        let found = async {
-            loop {
-                if let Some(start) = self.live.row_start(from) {
-                    return Some(start);
-                }
-                changes.changed().await.ok()?;
+    ) -> Result<Option<(Arc<Item>, store::Place)>, Gone> {
+        let since = Instant::now();
+        loop {
+            if let Some(start) = self.live.row_start(from) {
+                return Ok(Some(start));
             }
-        };
-        timeout(FIRST_MAX, found).await.ok().flatten()
+            match timeout(ALIVE_EVERY, changes.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Ok(None),
+                Err(_) if since.elapsed() > FIRST_MAX => return Ok(None),
+                Err(_) => self.outlet.send(&Frame::Alive { newest: None }).await?,
+            }
+        }
     }
 
     async fn wait(&mut self, changes: &mut watch::Receiver<()>) -> Result<(), Gone> {
-        let every = Duration::from_millis(ALIVE_EVERY_MS);
         tokio::select! {
             // Whoever said so is gone without a word otherwise, which ends the feed as well.
             Ok(()) = self.leaving.changed() => self.outlet.send(&Frame::Leaving).await,
-            changed = timeout(every, changes.changed()) => match changed {
+            changed = timeout(ALIVE_EVERY, changes.changed()) => match changed {
                 Ok(Ok(())) => Ok(()),
                 Ok(Err(_)) => Err(Gone),
                 Err(_) => {

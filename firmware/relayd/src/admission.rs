@@ -25,6 +25,7 @@ use trust::{
     Access, AccessError, AccessToken, LinkId, MeshId, MeshPrefix, Signed, StreamKey, StreamSecret,
     UnixSeconds,
 };
+use wire::WatchUrl;
 use zeroize::Zeroizing;
 
 use crate::control::keys::random;
@@ -40,6 +41,7 @@ const OPENED_MAX: usize = 1024;
 const LINK_TIME_MIN: Duration = Duration::from_secs(60);
 
 type Now = Box<dyn Fn() -> UnixSeconds + Send + Sync>;
+type Page = Box<dyn Fn() -> Option<WatchUrl> + Send + Sync>;
 
 pub(crate) struct Admission {
     dir: PathBuf,
@@ -48,6 +50,8 @@ pub(crate) struct Admission {
     /// None at a box by itself.
     mesh: Option<MeshId>,
     now: Now,
+    /// The coordinator's watch page, as far as it has told.
+    page: Page,
     home: Home,
     set: Mutex<BTreeMap<StreamName, Access>>,
     secrets: Mutex<BTreeMap<StreamName, StreamSecret>>,
@@ -73,11 +77,20 @@ impl Admission {
             fixed: settings.access_fixed.clone(),
             mesh,
             now,
+            page: Box::new(|| None),
             home: Home::new(mesh.as_ref().map(MeshPrefix::of), settings.household),
             set: Mutex::new(set),
             secrets: Mutex::new(secrets),
             opened: Mutex::default(),
         })
+    }
+
+    pub(crate) fn with_watch_page(self, page: impl Fn() -> Option<WatchUrl> + Send + Sync + 'static) -> Self {
+        Self { page: Box::new(page), ..self }
+    }
+
+    pub(crate) fn watch_page(&self) -> Option<WatchUrl> {
+        (self.page)()
     }
 
     pub(crate) fn access(&self, name: &StreamName) -> Access {
@@ -153,6 +166,7 @@ impl Admission {
         let token = self.sign(name, wish, valid).map_err(failed)?;
         Ok(LinkView {
             path: format!("/t/{token}/live/{name}"),
+            watch_url: self.watch_page().map(|page| format!("{page}/t/{token}/watch/{name}")),
             id: token.claims().id.to_string(),
             label: token.claims().label.clone(),
             expires_unix_s: token.claims().expires.get(),

@@ -16,6 +16,7 @@ use serve::{
 use store::Live;
 use stream::{ObjectName, StreamName};
 use trust::{Access, AccessError, StreamKey};
+use wire::WatchUrl;
 
 use crate::admission::Admission;
 use crate::advice::advise;
@@ -240,6 +241,10 @@ impl Backstage for Office {
 
     fn is_near(&self, peer: IpAddr) -> bool {
         self.admission.is_near(peer)
+    }
+
+    fn watch_page(&self) -> Option<WatchUrl> {
+        self.admission.watch_page()
     }
 
     fn set_access(&self, name: &StreamName, access: Access) -> Result<(), BackstageError> {

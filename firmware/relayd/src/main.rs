@@ -10,6 +10,7 @@ mod by_key;
 mod carry;
 mod clock;
 mod control;
+mod front;
 mod health;
 #[allow(dead_code, reason = "it is the relay that talks to other boxes")]
 mod inside;

@@ -10,7 +10,7 @@
 mod device;
 mod external;
 mod judge;
-mod places;
+pub(crate) mod places;
 mod reconcile;
 mod report;
 mod roster;

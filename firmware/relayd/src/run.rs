@@ -4,7 +4,7 @@ use std::fs;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -22,9 +22,10 @@ use crate::announce::{Service, announce};
 use crate::backstage::Office;
 use crate::carry::Carriers;
 use crate::control::kept::{self, Kept};
-use crate::control::report;
+use crate::control::report::{self, Doings};
 use crate::control::steward::Steward;
 use crate::control::talk::Told;
+use crate::front::Front;
 use crate::inside::{Door, Neighbourhood};
 use crate::intake::Intake;
 use crate::joined::joined;
@@ -152,19 +153,25 @@ async fn serve(settings: &Settings, given: &[(String, String)]) -> Result<End> {
     };
     let roster = Arc::new(Roster::new(keys, Arc::clone(&store), packager, settings.cutter));
     let pulse = Pulse::default();
+    let lobby = Arc::new(Lobby::new(settings)?);
     let member = match settings.standalone {
         Standalone::Yes => None,
-        Standalone::No | Standalone::UntilJoined => member(settings, &roster, &pulse).await?,
+        Standalone::No | Standalone::UntilJoined => member(settings, &roster, &pulse, &lobby).await?,
     };
-    let admission = Arc::new(admission(settings, member.as_ref().map(|(steward, _)| steward))?);
+    let admission = Arc::new(admission(settings, member.as_ref())?);
+    let _ = lobby.admission.set(Arc::clone(&admission));
     let carrying = match &member {
         Some((_, plan)) => Some(carrying(settings, plan, &store)?),
         None => None,
     };
+    if let Some((carriers, _)) = &carrying {
+        let _ = lobby.carriers.set(Arc::clone(carriers));
+    }
     if let (Some((carriers, _)), Some((_, plan))) = (&carrying, &member) {
         roster.greet(greeting(carriers, &admission, plan));
     }
     let doors = Doors::open(settings, &intake).await?;
+    let _ = lobby.front.http.set(doors.addresses.http);
     let office = Office {
         name: settings.name.clone(),
         roster: Arc::clone(&roster),
@@ -206,10 +213,11 @@ async fn member(
     settings: &Settings,
     roster: &Arc<Roster>,
     pulse: &Pulse,
+    lobby: &Arc<Lobby>,
 ) -> Result<Option<(Steward, network::Plan)>> {
+    let doings = Doings { streams: streams(settings, roster, lobby)?, front: Arc::clone(&lobby.front) };
     let (told, tells) = watch::channel(Told::default());
-    let Some((steward, heard)) = Steward::open(&settings.data_dir, streams(settings, roster)?, tells).await?
-    else {
+    let Some((steward, heard)) = Steward::open(&settings.data_dir, doings, tells).await? else {
         return Ok(None);
     };
     let plan = network::Plan {
@@ -272,36 +280,69 @@ fn greeting(carriers: &Arc<Carriers>, admission: &Arc<Admission>, plan: &network
     }
 }
 
+/// What heartbeats tell of before it is all there.
+struct Lobby {
+    front: Arc<Front>,
+    admission: OnceLock<Arc<Admission>>,
+    carriers: OnceLock<Arc<Carriers>>,
+}
+
+impl Lobby {
+    fn new(settings: &Settings) -> Result<Self> {
+        let kept = match settings.standalone {
+            Standalone::Yes => None,
+            Standalone::No | Standalone::UntilJoined => Kept::read(&kept::directory(&settings.data_dir))?,
+        };
+        let mesh = kept.map(|kept| (settings.mesh_interface.clone(), kept.membership.claims().address));
+        let front = Front { public: settings.public_url.clone(), mesh, http: OnceLock::new() };
+        Ok(Self { front: Arc::new(front), admission: OnceLock::new(), carriers: OnceLock::new() })
+    }
+}
+
 /// By the time of the mesh, where there is one.
-fn admission(settings: &Settings, steward: Option<&Steward>) -> Result<Admission> {
-    match steward {
-        Some(steward) => {
+fn admission(settings: &Settings, member: Option<&(Steward, network::Plan)>) -> Result<Admission> {
+    match member {
+        Some((steward, plan)) => {
             let hour = steward.hour().clone();
-            Admission::open(settings, Some(steward.kept().mesh()), Box::new(move || hour.now()))
+            let heard = plan.heard.clone();
+            let admission =
+                Admission::open(settings, Some(steward.kept().mesh()), Box::new(move || hour.now()))?;
+            Ok(admission.with_watch_page(move || heard.borrow().watch.clone()))
         }
         None => Admission::open(settings, None, Box::new(|| report::seconds(unix_ms()))),
     }
 }
 
 /// What heartbeats tell of the streams that are published here.
-fn streams(settings: &Settings, roster: &Arc<Roster>) -> Result<report::Streams> {
+fn streams(settings: &Settings, roster: &Arc<Roster>, lobby: &Arc<Lobby>) -> Result<report::Streams> {
     let Some(kept) = Kept::read(&kept::directory(&settings.data_dir))? else { return Ok(Box::new(Vec::new)) };
-    let (owner, roster) = (*kept.key(), Arc::clone(roster));
+    let (owner, roster, lobby) = (*kept.key(), Arc::clone(roster), Arc::clone(lobby));
     Ok(Box::new(move || {
         let lives = roster.store().lives();
-        // Those of other boxes are told with each question for parents.
-        let reports =
-            lives.iter().filter(|live| roster.keys().key(live.name()).is_some()).filter_map(|live| {
-                let slot = roster.slot(live.name());
-                let facts = slot.status.facts();
-                Some(StreamReport {
-                    name: live.name().clone(),
-                    owner,
-                    live_since: report::seconds(facts.since_unix_ms.filter(|_| facts.publishing)?),
-                    bitrate_bps: facts.bitrate_bps,
-                    viewers: u32::try_from(live.viewers()).unwrap_or(u32::MAX),
-                })
-            });
+        let own = lives.iter().filter(|live| roster.keys().key(live.name()).is_some()).filter_map(|live| {
+            let slot = roster.slot(live.name());
+            let facts = slot.status.facts();
+            Some(StreamReport {
+                name: live.name().clone(),
+                owner,
+                live_since: report::seconds(facts.since_unix_ms.filter(|_| facts.publishing)?),
+                bitrate_bps: facts.bitrate_bps,
+                viewers: u32::try_from(live.viewers()).unwrap_or(u32::MAX),
+                access: lobby.admission.get()?.access(live.name()),
+                key: lobby.carriers.get().and_then(|carriers| carriers.key(live.name())),
+            })
+        });
+        let carried = lobby.carriers.get().map(|carriers| carriers.carried()).unwrap_or_default();
+        let carried = carried.into_iter().map(|(name, owner, live)| StreamReport {
+            name,
+            owner,
+            live_since: trust::UnixSeconds::new(0),
+            bitrate_bps: 0,
+            viewers: u32::try_from(live.viewers()).unwrap_or(u32::MAX),
+            access: trust::Access::default(),
+            key: None,
+        });
+        let reports = own.chain(carried);
         reports.collect()
     }))
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer};
 use stream::window::WindowLimits;
 use stream::{StreamName, Ticks};
 use trust::Access;
+use wire::WatchUrl;
 
 /// Any part of the settings. Flags override a file field by field.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -86,6 +87,8 @@ pub(crate) struct HttpFragment {
     /// PEM files; without them the box makes its own certificate.
     pub(crate) certificate: Option<PathBuf>,
     pub(crate) private_key: Option<PathBuf>,
+    /// Where viewers outside reach this box: `https://NAME[:PORT]`.
+    pub(crate) public_url: Option<String>,
     /// More names under which the box may be asked.
     pub(crate) hosts: Vec<String>,
     pub(crate) api_open: Option<bool>,
@@ -167,6 +170,7 @@ pub(crate) struct Settings {
     pub(crate) certificate: Option<(PathBuf, PathBuf)>,
     pub(crate) ingest: ingest::Limits,
     pub(crate) hosts: BTreeSet<String>,
+    pub(crate) public_url: Option<WatchUrl>,
     pub(crate) api_open: bool,
     pub(crate) metrics_open: bool,
     pub(crate) box_bytes_max: u64,
@@ -240,6 +244,9 @@ impl Settings {
             .collect::<Result<BTreeMap<StreamName, Access>>>()?;
         let mut hosts: BTreeSet<String> = http.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
         hosts.insert(format!("{}.local", name.to_ascii_lowercase()));
+        let public_url = http.public_url.as_deref().map(str::parse::<WatchUrl>).transpose();
+        let public_url = public_url.context("http.public_url")?;
+        hosts.extend(public_url.iter().map(|url| url.host().to_owned()));
         Ok(Self {
             name,
             standalone: standalone.unwrap_or(Standalone::No),
@@ -265,6 +272,7 @@ impl Settings {
                 ..limits
             },
             hosts,
+            public_url,
             api_open: http.api_open.unwrap_or(false),
             metrics_open: http.metrics_open.unwrap_or(false),
             box_bytes_max: within("cache.box_mib_max", cache.box_mib_max, 16..=1_048_576, 512)? << 20,
@@ -393,6 +401,11 @@ mod tests {
         check("standalone = true\nnmae = 'x'", Err("unknown field `nmae`"));
         check("standalone = true\n[cache]\nwindow_s = 5", Err("cache.window_s: 10 to 86400, not 5"));
         check("standalone = true\n[http]\nhttp = 'here'", Err("invalid socket address"));
+        check("standalone = true\n[http]\npublic_url = 'https://live.example.org'", Ok(()));
+        check(
+            "standalone = true\n[http]\npublic_url = 'live.example.org'",
+            Err("http.public_url: an address"),
+        );
         check("standalone = true\n[http]\ncertificate = 'a.pem'", Err("go together"));
         check("standalone = true\nstreams = ['a b']", Err("a stream's name is"));
         check("standalone = true\nname = 'my box'", Err("name: 1 to 63"));

@@ -21,7 +21,7 @@ use crate::metrics::Turned;
 use crate::pages;
 use crate::policy::{Caller, Host};
 use crate::problem::Problem;
-use crate::route::{Asked, Kind, Route};
+use crate::route::{Asked, Route};
 
 /// Our longest URI has a stream's name, an epoch and a few numbers.
 const URI_BYTES_MAX: usize = 2048;
@@ -37,15 +37,16 @@ pub(crate) async fn answer(
 ) -> Result<Response<Body>, Infallible> {
     let (parts, body) = request.into_parts();
     let asked = Asked::of(parts.uri.path());
-    let kind = asked.route.kind();
+    let (kind, for_pages) = (asked.route.kind(), asked.route.is_for_pages());
     let mut response = match respond(&server, caller, &parts, asked, body).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     };
     server.metrics.request(kind, response.status());
+    let misdirected = response.status() == StatusCode::MISDIRECTED_REQUEST;
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if kind.is_media() {
+    if for_pages && !misdirected {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
     }
@@ -67,7 +68,7 @@ async fn respond(
     }
     let allow = route.allow();
     if parts.method == Method::OPTIONS {
-        return Ok(options(route.kind(), allow));
+        return Ok(options(route.is_for_pages(), allow));
     }
     if !allow.split(", ").any(|method| method == parts.method.as_str()) {
         return Err(Problem::not_allowed(allow));
@@ -84,6 +85,7 @@ async fn respond(
         let asking = Asking { server, caller, query: parts.uri.query().unwrap_or_default(), headers, pass };
         return match route {
             Route::Multivariant(name) => asking.multivariant(&name).await,
+            Route::Newest(name) => asking.newest(&name).await,
             Route::Playlist(name, file) => asking.playlist(&name, file).await,
             Route::Object(name, object) => asking.object(&name, object).await,
             Route::Seal(name, object) => asking.seal(&name, object),
@@ -137,12 +139,12 @@ fn host<'a>(server: &Server, parts: &'a Parts) -> Result<Host<'a>, Problem> {
     ))
 }
 
-fn options(kind: Kind, allow: &'static str) -> Response<Body> {
+fn options(for_pages: bool, allow: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
     headers.insert(ALLOW, HeaderValue::from_static(allow));
-    if kind.is_media() {
+    if for_pages {
         preflight(headers, allow);
     }
     response

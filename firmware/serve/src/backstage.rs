@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use stream::StreamName;
 use trust::{Access, AccessError, Name, StreamKey};
+use wire::WatchUrl;
 
 /// Implemented by the daemon. All methods are called off the I/O threads when they may block.
 pub trait Backstage: Send + Sync + 'static {
@@ -33,6 +34,8 @@ pub trait Backstage: Send + Sync + 'static {
     fn open_link(&self, name: &StreamName, token: &str) -> Result<Duration, AccessError>;
     /// Whether an address is one of the mesh's, or of the box's own home network. Never blocks.
     fn is_near(&self, peer: IpAddr) -> bool;
+    /// The coordinator's watch page, whose scripts may play here what is near. Never blocks.
+    fn watch_page(&self) -> Option<WatchUrl>;
     /// May block.
     fn set_access(&self, name: &StreamName, access: Access) -> Result<(), BackstageError>;
     /// May block.
@@ -90,6 +93,8 @@ pub struct LinkWish {
 pub struct LinkView {
     /// Below every box that carries the stream: `/t/TOKEN/live/NAME`.
     pub path: String,
+    /// The same at the coordinator's watch page, which finds a box by itself; none where there is none.
+    pub watch_url: Option<String>,
     pub id: String,
     pub label: Option<Name>,
     pub expires_unix_s: u64,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, RANGE, USER_AGENT,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, LOCATION, RANGE, USER_AGENT,
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use store::{Live, Object, ObjectError, PlaylistError, Rendered};
@@ -65,6 +65,26 @@ impl Asking<'_> {
         let deadline = Instant::now() + HOLD_MAX;
         let rendered = live.multivariant(deadline).await.map_err(|error| playlist_problem(&error))?;
         Ok(self.playlist_response(rendered, NO_CACHE))
+    }
+
+    /// Leads to the media playlist of the moment: playlists made elsewhere, which don't know its name, name this.
+    pub(crate) async fn newest(&self, name: &StreamName) -> Result<Response<Body>, Problem> {
+        let live = self.live(name)?;
+        let rendered = live.multivariant(Instant::now() + HOLD_MAX).await;
+        let rendered = rendered.map_err(|error| playlist_problem(&error))?;
+        let text = std::str::from_utf8(&rendered.text).unwrap_or_default();
+        let file = text.lines().find(|line| !line.is_empty() && !line.starts_with('#'));
+        let file = file.ok_or_else(|| Problem::not_found("there is no such playlist"))?;
+        let mut location = file.to_owned();
+        if !self.query.is_empty() {
+            location = format!("{file}?{}", self.query);
+        }
+        let mut response = Response::new(Body::Empty);
+        *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+        let headers = response.headers_mut();
+        headers.insert(LOCATION, ascii(location));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Ok(response)
     }
 
     pub(crate) async fn playlist(&self, name: &StreamName, file: &str) -> Result<Response<Body>, Problem> {

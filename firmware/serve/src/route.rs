@@ -19,6 +19,8 @@ pub(crate) enum Route<'a> {
     Asset(&'a str),
     Player(StreamName),
     Multivariant(StreamName),
+    /// The media playlist of the moment, under a name that stays.
+    Newest(StreamName),
     /// A media playlist by the name of its file.
     Playlist(StreamName, &'a str),
     Object(StreamName, ObjectName),
@@ -90,7 +92,7 @@ impl Kind {
         }
     }
 
-    /// Media is for any page to embed; it carries `Access-Control-Allow-Origin: *`.
+    /// Goes out after the gate, and without a look at the Host.
     pub(crate) const fn is_media(self) -> bool {
         matches!(self, Self::Multivariant | Self::Playlist | Self::Object | Self::Flv)
     }
@@ -145,6 +147,7 @@ impl<'a> Route<'a> {
         let name = name.parse().ok()?;
         match rest {
             "index.m3u8" => Some(Self::Multivariant(name)),
+            "media.m3u8" => Some(Self::Newest(name)),
             "status.json" => Some(Self::Status(name)),
             "signer.json" => Some(Self::Signer(name)),
             _ if rest.ends_with(".seal") => {
@@ -179,11 +182,18 @@ impl<'a> Route<'a> {
         }
     }
 
+    /// Media, and how a stream is, are for pages elsewhere too: they carry `Access-Control-Allow-Origin: *`. Which
+    /// streams there are, is not.
+    pub(crate) const fn is_for_pages(&self) -> bool {
+        matches!(self, Self::Status(_)) || self.kind().is_media()
+    }
+
     /// The stream that is asked for, where it is a viewer who asks.
     pub(crate) const fn stream(&self) -> Option<&StreamName> {
         match self {
             Self::Player(name)
             | Self::Multivariant(name)
+            | Self::Newest(name)
             | Self::Playlist(name, _)
             | Self::Object(name, _)
             | Self::Seal(name, _)
@@ -212,7 +222,7 @@ impl<'a> Route<'a> {
         match self {
             Self::Page(_) | Self::Player(_) => Kind::Page,
             Self::Asset(_) => Kind::Asset,
-            Self::Multivariant(_) => Kind::Multivariant,
+            Self::Multivariant(_) | Self::Newest(_) => Kind::Multivariant,
             Self::Playlist(..) => Kind::Playlist,
             Self::Object(..) | Self::Seal(..) | Self::Signer(_) => Kind::Object,
             Self::Flv(_) => Kind::Flv,
@@ -265,6 +275,7 @@ mod tests {
             ("/live/demo", Route::Player(name())),
             ("/live/demo.flv", Route::Flv(name())),
             ("/live/demo/index.m3u8", Route::Multivariant(name())),
+            ("/live/demo/media.m3u8", Route::Newest(name())),
             ("/live/demo/status.json", Route::Status(name())),
             ("/live/demo/0123456789abcdef.0.m3u8", Route::Playlist(name(), "0123456789abcdef.0.m3u8")),
             ("/live/demo/0123456789abcdef/init.mp4", Route::Object(name(), ObjectName::Init(epoch))),

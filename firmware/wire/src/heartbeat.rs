@@ -6,11 +6,12 @@
 use serde::{Deserialize, Serialize};
 use trust::map::{MapEpoch, PEERS_MAX};
 use trust::peer::ENDPOINTS_MAX;
-use trust::{BoxKey, Digest, Endpoint, Limits, List, UnixSeconds};
+use trust::{Access, BoxKey, Digest, Endpoint, Limits, List, StreamKey, UnixSeconds};
 
 use crate::enrol::{Board, Version};
 use crate::problem::Code;
 use crate::stun;
+use crate::watch::{WatchUrl, WatchUrls};
 use stream::StreamName;
 
 /// POST to [`crate::path::HEARTBEAT`].
@@ -36,6 +37,9 @@ pub struct Heartbeat {
     pub paths: List<PeerPath, PEERS_MAX>,
     /// Those that are published at this box, and those that it carries for others.
     pub streams: List<StreamReport, { StreamReport::PER_BOX_MAX }>,
+    /// Under which addresses the box serves viewers, best first; none at a box that does not say.
+    #[serde(default)]
+    pub watch: WatchUrls,
 }
 
 /// How a box reaches a peer.
@@ -84,6 +88,12 @@ pub struct StreamReport {
     pub bitrate_bps: u64,
     /// Viewers at this box, other boxes not counted.
     pub viewers: u32,
+    /// Who may watch it.
+    #[serde(default)]
+    pub access: Access,
+    /// With which the stream is signed, by its owner's word; absent where it is not, and in what others say.
+    #[serde(default)]
+    pub key: Option<StreamKey>,
 }
 
 impl StreamReport {
@@ -106,4 +116,7 @@ pub struct HeartbeatResponse {
     /// Where the box learns from which address it is seen; none at a coordinator that does not say.
     #[serde(default)]
     pub stun_ports: stun::Ports,
+    /// Where viewers find the watch page; none at a coordinator that does not say.
+    #[serde(default)]
+    pub watch: Option<WatchUrl>,
 }

@@ -23,6 +23,7 @@ pub mod request;
 pub mod stun;
 pub mod text;
 pub mod updates;
+pub mod watch;
 
 pub use enrol::{EnrolRequest, EnrolResponse};
 pub use heartbeat::{Heartbeat, HeartbeatResponse};
@@ -31,6 +32,7 @@ pub use problem::{Code, Problem};
 pub use push::Frame;
 pub use request::{BoxRequest, Method, ReplayGuard, RequestError};
 pub use text::Text;
+pub use watch::{WatchUrl, WatchUrls};
 
 /// Before each path; a change that old boxes would misread gets another number.
 pub const PREFIX: &str = "/api/v1";

@@ -1,5 +1,7 @@
 // The addresses under which a stream is watched and published, as seen from where this page was opened.
 
+import { Boxes } from "../watch/boxes";
+import type { Source } from "../watch/loader";
 import { copyField } from "./copy";
 import { h } from "./dom";
 
@@ -28,12 +30,9 @@ function decoded(raw: string): string {
   }
 }
 
-export function playlistPath({ base }: Place): string {
-  return `${base}/index.m3u8`;
-}
-
-export function statusPath({ base }: Place): string {
-  return `${base}/status.json`;
+/** The one box that this page came from. */
+export function thisBox({ base }: Place): Source {
+  return { boxes: new Boxes([{ id: "", base: `${location.origin}${base}`, name: "the box" }]), partMs: null };
 }
 
 /** RTMP's own port is left out, as people expect it. */

@@ -73,6 +73,8 @@ export type Access = "open" | "mesh" | "link";
 /** A link that was just made: the box keeps none. */
 export interface Link {
   path: string;
+  /** At the coordinator's watch page, where there is one: it finds a box by itself. */
+  watch_url: string | null;
   id: string;
   label: string | null;
   expires_unix_s: number;
@@ -153,7 +155,7 @@ export function retryAfter(value: string | null): number | null {
 }
 
 /** RFC 9457: the detail says what is wrong in plain words. */
-async function problem(response: Response): Promise<ApiError> {
+export async function problem(response: Response): Promise<ApiError> {
   const wait = retryAfter(response.headers.get("retry-after"));
   let detail = `The box answered ${response.status}.`;
   if (response.headers.get("content-type")?.startsWith("application/problem+json")) {

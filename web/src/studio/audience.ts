@@ -88,7 +88,7 @@ export class Audience {
     const whom = link.label ? `Link for ${link.label}` : "Link";
     this.#made.hidden = false;
     this.#made.replaceChildren(
-      copyField(whom, `${location.origin}${link.path}`).element,
+      copyField(whom, link.watch_url ?? `${location.origin}${link.path}`).element,
       h("p", { class: "hint" }, `Good until ${until}. Whoever has it may watch. It is not kept here: copy it before you leave this page.`),
     );
   }

@@ -1,7 +1,7 @@
 // One stream on the streamer's page: preview, facts, graphs, advice, and what OBS needs.
 
 import { ApiError, ask, type Advice, type StudioStream } from "../page/api";
-import { place, rtmpAddress } from "../page/addresses";
+import { place, rtmpAddress, thisBox } from "../page/addresses";
 import { copyField } from "../page/copy";
 import { h, renew, say } from "../page/dom";
 import { bitrate, count, duration, frameRate, NOTHING, picture, seconds, skew } from "../page/format";
@@ -123,7 +123,7 @@ export class StreamCard {
     if (!live) return;
     const { stage } = await import("../watch/stage");
     if (this.#was !== "live" || this.#closePreview) return;
-    const { element, session } = stage(place(this.name), { preview: true });
+    const { element, session } = stage(this.name, thisBox(place(this.name)), { preview: true });
     this.#screen.replaceChildren(element);
     this.#closePreview = () => session.close();
   }

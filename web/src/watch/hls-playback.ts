@@ -4,6 +4,7 @@
 
 import Hls, { ErrorTypes, Events, type ErrorData, type HlsConfig } from "hls.js/light";
 import { retryAfter } from "../page/api";
+import { loaderOf, PLAYLIST_URL, type Source } from "./loader";
 import type { Counters } from "./counters";
 import { Margin, pace } from "./pace";
 
@@ -78,22 +79,23 @@ export class HlsPlayback {
   constructor(
     private readonly video: HTMLVideoElement,
     private readonly counters: Counters,
-    private readonly url: string,
+    private readonly source: Source,
     private steady: boolean,
   ) {
-    this.hls = new Hls(CONFIG);
+    this.hls = new Hls({ ...CONFIG, loader: loaderOf(source) });
     this.over = new Promise((resolve) => {
       this.#finish = resolve;
     });
     this.#listen();
     if (steady) this.hls.targetLatency = STEADY_S;
-    this.hls.loadSource(this.url);
+    this.hls.loadSource(PLAYLIST_URL);
     this.hls.attachMedia(video);
   }
 
   #listen(): void {
     const { hls } = this;
     hls.on(Events.LEVEL_UPDATED, (_, { details }) => {
+      if (details.partTarget > 0) this.source.partMs = details.partTarget * 1000;
       if (!details.live && !this.#wasLive) this.#finish({ kind: "past" });
       if (details.live) this.#wasLive = true;
       else this.#listEnded = true;
@@ -119,7 +121,7 @@ export class HlsPlayback {
     }
     const status = data.response?.code ?? 0;
     const request: unknown = data.networkDetails;
-    const wait = request instanceof XMLHttpRequest ? retryAfter(request.getResponseHeader("retry-after")) : null;
+    const wait = request instanceof Response ? retryAfter(request.headers.get("retry-after")) : null;
     const incompatible = data.details === "manifestIncompatibleCodecsError" || data.details === "bufferAddCodecError";
     this.#finish(incompatible ? { kind: "unsupported" } : { kind: "broken", reason: `${data.details}: ${data.error.message.split("\n")[0]}`, status, retryAfterS: wait });
   }

@@ -2,11 +2,13 @@
 // begins again. It asks the box before it opens a playlist, so that "not yet", "no such stream" and "held" are told
 // apart in words. Never gives up on a stream that may still come; gives up on one that keeps failing to play.
 
-import { ApiError, ask, retryAfter, type StreamStatus } from "../page/api";
-import { playlistPath, statusPath, type Place } from "../page/addresses";
+import { problem, retryAfter, type StreamStatus } from "../page/api";
+import { Boxes } from "./boxes";
 import { BoxClock } from "./clock";
 import { Counters } from "./counters";
+import { run, Unanswered } from "./errand";
 import { HlsPlayback, type Outcome } from "./hls-playback";
+import type { Source } from "./loader";
 import { NativePlayback } from "./native-playback";
 import type { WatchState } from "./state";
 
@@ -28,6 +30,8 @@ const STUCK_MS = 12_000;
 const DESERTED_MS = 4000;
 /** The box holds a playlist up to 10 s. */
 const HELD_MS = 15_000;
+/** A status is there at once, wherever a box is. */
+const STATUS_PATIENCE_MS = 1000;
 
 type Playback = HlsPlayback | NativePlayback;
 type Door = { kind: "open" } | { kind: "shut"; state: WatchState; waitMs: number };
@@ -50,6 +54,11 @@ export interface Stats {
   reloads: number;
   /** Why the last playing that broke did so. */
   trouble: string | null;
+  /** The box that answered last, and how often the viewer moved from one to another. */
+  box: string | null;
+  moves: number;
+  /** What was held against the streamer's signature; null where nothing is. */
+  checked: number | null;
 }
 
 export class Session {
@@ -72,7 +81,7 @@ export class Session {
 
   constructor(
     private readonly video: HTMLVideoElement,
-    private readonly place: Place,
+    private readonly source: Source,
     private readonly changed: (state: WatchState) => void,
     private readonly leaving: () => void = () => {},
   ) {
@@ -82,6 +91,10 @@ export class Session {
 
   get hls(): HlsPlayback["hls"] | null {
     return this.#playback instanceof HlsPlayback ? this.#playback.hls : null;
+  }
+
+  get boxes(): Boxes {
+    return this.source.boxes;
   }
 
   get state(): WatchState {
@@ -155,6 +168,9 @@ export class Session {
       first_frame_ms: counters.firstFrameMs,
       reloads: Math.max(0, this.#reloads),
       trouble: this.#trouble,
+      box: this.boxes.current?.base ?? null,
+      moves: this.boxes.moves,
+      checked: this.source.inspector?.checked ?? null,
     };
   }
 
@@ -181,40 +197,53 @@ export class Session {
       const status = await this.#askStatus();
       if (status.state === "offline") return { kind: "shut", state: this.#seen ? "ended" : "waiting", waitMs: ASK_MS };
     } catch (error) {
-      const status = error instanceof ApiError ? error.status : 0;
-      if (status === 403) {
-        this.#refusal = (error as ApiError).message;
+      const unanswered = error instanceof Unanswered ? error : null;
+      if (unanswered?.status === 403 && unanswered.response) {
+        this.#refusal = (await problem(unanswered.response)).message;
         return { kind: "shut", state: "locked", waitMs: 4 * ASK_MS };
       }
-      const missing = status === 404;
+      const missing = unanswered?.status === 404;
       return { kind: "shut", state: missing ? "unknown" : "unreachable", waitMs: missing ? 2 * ASK_MS : ASK_MS };
     }
     // Somebody publishes. The box holds this request until the first whole group of pictures is there.
     if (!this.#seen) this.#enter("starting");
     try {
-      const response = await fetch(playlistPath(this.place), { cache: "no-store", signal: AbortSignal.timeout(HELD_MS) });
-      await response.text();
-      if (response.ok) return { kind: "open" };
+      await this.#ask("/index.m3u8", HELD_MS);
+      return { kind: "open" };
+    } catch (error) {
+      const response = error instanceof Unanswered ? error.response : null;
+      if (!response) return { kind: "shut", state: "unreachable", waitMs: ASK_MS };
       const wait = retryAfter(response.headers.get("retry-after"));
       return { kind: "shut", state: this.#seen ? "interrupted" : "starting", waitMs: wait === null ? ASK_MS : Math.max(200, wait * 1000) };
-    } catch {
-      return { kind: "shut", state: "unreachable", waitMs: ASK_MS };
     }
   }
 
+  /** Also the way back: the box that stands first is asked, and stayed with if it answers. */
   async #askStatus(): Promise<StreamStatus> {
     const sentMs = Date.now();
-    const noteClock = (response: Response): void => this.#clock.observe(response.headers.get("date"), sentMs, Date.now());
-    this.#status = await ask<StreamStatus>(statusPath(this.place), { seen: noteClock });
+    const { response, body } = await this.#ask("/status.json", HELD_MS, true);
+    this.#clock.observe(response.headers.get("date"), sentMs, Date.now());
+    this.#status = JSON.parse(new TextDecoder().decode(body)) as StreamStatus;
     return this.#status;
   }
 
+  async #ask(rest: string, limitMs: number, anew = false): ReturnType<typeof run> {
+    const limit = new AbortController();
+    const timer = setTimeout(() => limit.abort(), limitMs);
+    this.#stop.signal.addEventListener("abort", () => limit.abort(), { signal: limit.signal });
+    try {
+      return await run(this.boxes, { rest, anew, signal: limit.signal, patienceMs: anew ? STATUS_PATIENCE_MS : limitMs });
+    } finally {
+      clearTimeout(timer);
+      limit.abort();
+    }
+  }
+
   async #play(): Promise<Outcome> {
-    const url = playlistPath(this.place);
     this.#reloads += 1;
     this.#counters.opened();
-    if (HlsPlayback.supported()) this.#playback = new HlsPlayback(this.video, this.#counters, url, this.#steady);
-    else if (NativePlayback.supported()) this.#playback = new NativePlayback(this.video, url);
+    if (HlsPlayback.supported()) this.#playback = new HlsPlayback(this.video, this.#counters, this.source, this.#steady);
+    else if (NativePlayback.supported()) this.#playback = new NativePlayback(this.video, this.#nativeUrl());
     else return { kind: "unsupported" };
     this.#begin();
     const startedAt = performance.now();
@@ -224,6 +253,11 @@ export class Session {
     this.#playback?.destroy();
     this.#playback = null;
     return outcome;
+  }
+
+  /** A browser's own HLS follows no errands: it gets the best box there is. */
+  #nativeUrl(): string {
+    return `${this.boxes.order(performance.now())[0]?.base ?? ""}/index.m3u8`;
   }
 
   async #settle(outcome: Outcome): Promise<void> {

@@ -1,8 +1,8 @@
 // The stage: the picture, what is said over it, and its controls. It shows what the session says and passes on what
 // the viewer wants; it knows nothing of playlists.
 
-import type { Place } from "../page/addresses";
 import { h, icon, say } from "../page/dom";
+import type { Source } from "./loader";
 import { Session } from "./session";
 import { isBusy, showsPicture, words, type WatchState, type Words } from "./state";
 
@@ -17,8 +17,8 @@ interface Options {
   onstate?: (state: WatchState) => void;
 }
 
-export function stage(place: Place, options: Options = {}): Stage {
-  const video = h("video", { playsinline: true, muted: true, autoplay: true, "aria-label": `Stream ${place.name}`, disableremoteplayback: true });
+export function stage(name: string, source: Source, options: Options = {}): Stage {
+  const video = h("video", { playsinline: true, muted: true, autoplay: true, "aria-label": `Stream ${name}`, disableremoteplayback: true });
   // The attribute alone does not mute an element made by a script.
   video.muted = true;
   const curtain = h("canvas", { class: "curtain", hidden: true, "aria-hidden": "true" });
@@ -33,7 +33,7 @@ export function stage(place: Place, options: Options = {}): Stage {
     if (state === "playing" && video.videoWidth === 0) return SOUND_ONLY;
     return state === "locked" ? { title: words(state).title, detail: sentence(session.refusal ?? "") } : null;
   };
-  const session = new Session(video, place, show, () => drawCurtain(curtain, video));
+  const session = new Session(video, source, show, () => drawCurtain(curtain, video));
   const element = h(
     "section",
     { class: `stage${options.preview ? " stage-preview" : ""}`, "aria-label": "Player", "data-state": "connecting" },

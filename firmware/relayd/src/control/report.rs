@@ -1,6 +1,7 @@
 //! What the box tells about itself, as far as the machine shows it. What can't be read is left out.
 
 use std::fs;
+use std::sync::Arc;
 
 use trust::map::MapEpoch;
 use trust::{Digest, List, UnixSeconds};
@@ -9,9 +10,16 @@ use wire::enrol::{Board, Version};
 use wire::heartbeat::StreamReport;
 
 use super::talk::Told;
+use crate::front::Front;
 
 /// What the daemon knows of its streams.
 pub(crate) type Streams = Box<dyn Fn() -> Vec<StreamReport> + Send + Sync>;
+
+/// What only the daemon can tell.
+pub(crate) struct Doings {
+    pub(crate) streams: Streams,
+    pub(crate) front: Arc<Front>,
+}
 
 pub(crate) fn version() -> Version {
     Version::cut(env!("CARGO_PKG_VERSION"))
@@ -29,9 +37,9 @@ pub(super) fn heartbeat(
     map_epoch: Option<MapEpoch>,
     revocations: Digest,
     told: Told,
-    streams: &Streams,
+    doings: &Doings,
 ) -> Heartbeat {
-    let mut streams = streams();
+    let mut streams = (doings.streams)();
     streams.truncate(StreamReport::PER_BOX_MAX);
     Heartbeat {
         version: version(),
@@ -47,6 +55,7 @@ pub(super) fn heartbeat(
         endpoints: told.endpoints,
         paths: told.paths,
         streams: List::try_from(streams).unwrap_or_default(),
+        watch: doings.front.urls(),
     }
 }
 

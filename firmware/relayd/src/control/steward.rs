@@ -26,7 +26,7 @@ use super::kept::{self, Kept};
 use super::keys::{Keys, random};
 use super::plan::{Backoff, renews};
 use super::push;
-use super::report::{self, Streams};
+use super::report::{self, Doings};
 use super::talk::{Heard, Told};
 
 const FRAMES_MAX: usize = 16;
@@ -57,7 +57,7 @@ pub(crate) struct Steward {
     map: Option<PeerMap>,
     desk: Desk,
     keys: Keys,
-    streams: Streams,
+    doings: Doings,
     /// What the mesh's network has to know.
     heard: watch::Sender<Heard>,
     /// What the network has to say.
@@ -81,7 +81,7 @@ impl Steward {
     /// For a box that belongs to a mesh; none otherwise. Counts this start.
     pub(crate) async fn open(
         data_dir: &std::path::Path,
-        streams: Streams,
+        doings: Doings,
         told: watch::Receiver<Told>,
     ) -> Result<Option<(Self, watch::Receiver<Heard>)>> {
         let dir = kept::directory(data_dir);
@@ -109,6 +109,7 @@ impl Steward {
             revocations: revocations.clone(),
             viewers: List::new(),
             stun_ports: List::new(),
+            watch: None,
         };
         let (heard, hears) = watch::channel(heard);
         let steward = Self {
@@ -119,7 +120,7 @@ impl Steward {
             map,
             desk,
             keys,
-            streams,
+            doings,
             heard,
             told,
             accused: BTreeSet::new(),
@@ -241,11 +242,12 @@ impl Steward {
         let told = self.told.borrow_and_update().clone();
         self.sent = Some((Instant::now(), told.endpoints.clone(), told.publications));
         let evidence = told.evidence.clone();
-        let heartbeat = report::heartbeat(boot, epoch, self.revocations.digest(), told, &self.streams);
+        let heartbeat = report::heartbeat(boot, epoch, self.revocations.digest(), told, &self.doings);
         let answer: HeartbeatResponse = self.desk.post(path::HEARTBEAT, &heartbeat).await?;
         self.heard.send_if_modified(|heard| {
-            let changed = heard.stun_ports != answer.stun_ports;
+            let changed = heard.stun_ports != answer.stun_ports || heard.watch != answer.watch;
             heard.stun_ports = answer.stun_ports.clone();
+            heard.watch.clone_from(&answer.watch);
             changed
         });
         for notice in answer.notices.iter() {

@@ -16,6 +16,8 @@ pub(crate) struct Heard {
     pub(crate) viewers: List<Signed<Viewer>, { Viewers::MAX }>,
     /// Where the coordinator's host answers STUN.
     pub(crate) stun_ports: wire::stun::Ports,
+    /// Where viewers find the watch page.
+    pub(crate) watch: Option<wire::WatchUrl>,
 }
 
 /// Where this box is, and how it reaches its peers.

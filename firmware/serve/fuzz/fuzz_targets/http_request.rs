@@ -14,6 +14,7 @@ use store::{Producer, Store, StoreConfig};
 use stream::{Codec, CutPart, EpochId, EpochRecord, StreamName, Ticks, TrackConfig, Tracks};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use trust::{Access, AccessError};
+use wire::WatchUrl;
 
 struct Stage;
 
@@ -44,6 +45,9 @@ impl Backstage for Stage {
     }
     fn is_near(&self, _: IpAddr) -> bool {
         false
+    }
+    fn watch_page(&self) -> Option<WatchUrl> {
+        None
     }
     fn set_access(&self, _: &StreamName, _: Access) -> Result<(), BackstageError> {
         Err(BackstageError::NotFound)

@@ -17,6 +17,7 @@ use trust::access::Lock;
 use trust::{
     Access, AccessError, AccessToken, LinkId, MeshId, RootSecret, Signed, StreamSecret, UnixSeconds,
 };
+use wire::WatchUrl;
 
 use crate::{
     Backstage, BackstageError, BoxView, Health, Limits, LinkView, LinkWish, Policy, Server, StreamStatus,
@@ -351,6 +352,10 @@ impl Backstage for Stage {
         self.near.load(Ordering::Relaxed)
     }
 
+    fn watch_page(&self) -> Option<WatchUrl> {
+        Some("https://watch.example.org".parse().unwrap())
+    }
+
     fn set_access(&self, name: &StreamName, access: Access) -> Result<(), BackstageError> {
         if name.as_str() == "fixed" {
             return Err(BackstageError::Fixed);
@@ -365,7 +370,7 @@ impl Backstage for Stage {
         }
         let path = format!("/t/{}/live/{name}", link(name.as_str(), 0, wish.valid_s));
         let expires_unix_s = NOW + wish.valid_s;
-        Ok(LinkView { path, id: "0".into(), label: wish.label.clone(), expires_unix_s })
+        Ok(LinkView { path, watch_url: None, id: "0".into(), label: wish.label.clone(), expires_unix_s })
     }
 
     fn metrics(&self) -> String {

@@ -201,3 +201,17 @@ async fn what_is_on_disk_only_is_served_with_its_length() {
     assert_eq!((range.status, range.body), (206, vec![0, 1]));
     std::fs::remove_dir_all(media).unwrap();
 }
+
+#[tokio::test]
+async fn the_playlist_of_the_moment_has_a_name_that_stays() {
+    let bench = Bench::start().await;
+    bench.get("/live/other/media.m3u8", &[]).await.assert_problem(404);
+    bench.publish(7);
+    let newest = bench.get("/live/demo/media.m3u8?_HLS_msn=1&_HLS_part=0", &[]).await;
+    assert_eq!((newest.status, newest.header("access-control-allow-origin")), (307, Some("*")));
+    let location = format!("{EPOCH}.0.m3u8?_HLS_msn=1&_HLS_part=0");
+    assert_eq!(newest.header("location"), Some(location.as_str()));
+    assert_eq!(newest.header("cache-control"), Some("no-store"));
+    let plain = bench.get("/live/demo/media.m3u8", &[]).await;
+    assert_eq!(plain.header("location"), Some(format!("{EPOCH}.0.m3u8").as_str()));
+}

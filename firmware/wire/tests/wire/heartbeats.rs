@@ -36,15 +36,18 @@ fn heartbeat() -> Heartbeat {
             live_since: NOW,
             bitrate_bps: 6_000_000,
             viewers: 2,
+            access: Access::Mesh,
+            key: Some(StreamSecret::from_seed(&[3; 32]).public()),
         }]),
+        watch: list(vec!["http://192.168.1.7:8080".parse().unwrap()]),
     }
 }
 
 #[test]
 fn a_heartbeat_has_its_fields() {
-    strictness::check(&heartbeat(), &["temperature_milli_c", "map_epoch"]);
+    strictness::check(&heartbeat(), &["temperature_milli_c", "map_epoch", "watch"]);
     strictness::check(&heartbeat().paths[0], &["endpoint", "round_trip_ms", "handshake_age_s"]);
-    strictness::check(&heartbeat().streams[0], &[]);
+    strictness::check(&heartbeat().streams[0], &["access", "key"]);
     let json = serde_json::to_value(heartbeat()).unwrap();
     assert_eq!(json["paths"][0]["kind"], "direct");
     assert_eq!(json["paths"][0]["endpoint"], "192.0.2.7:51820");
@@ -79,8 +82,9 @@ fn an_answer_has_its_fields() {
         next_s: 15,
         notices: list(vec![Code::StreamTaken]),
         stun_ports: list(vec![3478, 3479]),
+        watch: Some("https://watch.example.org".parse().unwrap()),
     };
-    strictness::check(&answer, &["stun_ports"]);
+    strictness::check(&answer, &["stun_ports", "watch"]);
     let mut json = serde_json::to_value(&answer).unwrap();
     assert_eq!(json["stun_ports"], serde_json::json!([3478, 3479]));
     assert_eq!(json["notices"][0], "stream-taken");

@@ -1,0 +1,8 @@
+//! Builds the watch page into the binary.
+
+#[path = "../web/embed.rs"]
+mod embed;
+
+fn main() {
+    embed::embed("../web/dist", &["/watch.html"]);
+}
