@@ -89,6 +89,7 @@ mod tests {
                 revocations: Revocations::new(),
                 viewers: List::new(),
                 stun_ports: List::new(),
+                watch: None,
             }
         };
         let begin = || {
