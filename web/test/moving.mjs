@@ -1,7 +1,8 @@
 // Only the checks of /watch: `RELAYD=path COORDINATOR=path XTASK=path node test/moving.mjs [ROUNDS]`.
 
 import { launch } from "./browser.mjs";
-import { checksWithoutWebCrypto, leavesAForger, playsFromTheCoordinator } from "./checks/checking.mjs";
+import { startBench } from "./bench-page.mjs";
+import { checksWithoutWebCrypto, leavesAForger, playsBySteering, playsFromTheCoordinator, signerOf } from "./checks/checking.mjs";
 import { moves, stays } from "./checks/moving.mjs";
 import { startMesh } from "./mesh.mjs";
 import { Report } from "./report.mjs";
@@ -15,12 +16,15 @@ const mesh = await startMesh({ coordinator: process.env.COORDINATOR, relayd: pro
 const { daemon } = mesh;
 const publisher = publish(daemon.publishUrl);
 const browser = await launch();
+const bench = await startBench();
 const complaints = [];
-const world = { browser, mesh, daemon, name: NAME, complaints };
+const world = { browser, bench, mesh, daemon, name: NAME, complaints };
 try {
   await report.check("/watch at the coordinator plays what was signed", 60_000, () => playsFromTheCoordinator(world));
+  await report.check("and another player by content steering", 60_000, () => playsBySteering(world));
   await report.check("also without the browser's own Ed25519", 60_000, () => checksWithoutWebCrypto(world));
   await report.check("a box that forges shows nothing and is left", 60_000, () => leavesAForger(world));
+  world.key = await signerOf(mesh);
   await report.check("a viewer stays with a box that does well", 60_000, () => stays(world, 15));
   for (let round = 1; round <= rounds; round += 1) {
     for (const die of ["kill", "mute"]) {
@@ -31,6 +35,7 @@ try {
   }
 } finally {
   await browser.close();
+  await bench.stop();
   await publisher.stop();
   await mesh.stop();
 }

@@ -1,6 +1,6 @@
 // The browser profile: relayd as it is, a real publisher, real players in Chromium.
 //
-//   RELAYD=path/to/relayd node web/test/run.mjs [--smoke] [--seconds N] [--pictures FOLDER]
+//   RELAYD=path/to/relayd COORDINATOR=path/to/coordinator-lite node web/test/run.mjs [--smoke] [--seconds N] [--pictures FOLDER]
 //
 // Prints one line per check and "N passed, N failed" at the end. Ends every process it started, by id, and ends itself
 // after a bounded time. Needs Debian's chromium and ffmpeg, and web/dist (built if it is not there).
@@ -12,6 +12,7 @@ import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { launch, openPage } from "./browser.mjs";
 import { startBench } from "./bench-page.mjs";
+import { checksWithoutWebCrypto, leavesAForger, playsBySteering, playsFromTheCoordinator } from "./checks/checking.mjs";
 import { calibrate, seesPlantedShift } from "./checks/calibration.mjs";
 import { takePictures } from "./checks/looks.mjs";
 import { moves, stays } from "./checks/moving.mjs";
@@ -19,6 +20,7 @@ import { plays } from "./checks/players.mjs";
 import { crossSiteRefused, foreignHostRefused, guessingSlowed, keepsStreams, liveFigures, showsRefusal, wrongThenRightPin } from "./checks/studio.mjs";
 import { comesBack, followsNewPlaylist, promises, startsByItself, steadies, waits, watch } from "./checks/watching.mjs";
 import { startDaemon } from "./daemon.mjs";
+import { startMesh } from "./mesh.mjs";
 import { Report } from "./report.mjs";
 import { publish } from "./source.mjs";
 import { checkPure } from "./pure.mjs";
@@ -38,7 +40,7 @@ let ending = false;
 const watchdog = setTimeout(() => {
   console.log("the run as a whole took too long");
   void end(1);
-}, (options.seconds + 440) * 1000);
+}, (options.seconds + 640) * 1000);
 
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => void end(1));
 // Who reads this output may go away first (a pipe to head): the children must not be left behind.
@@ -94,11 +96,23 @@ async function checkAll() {
   for (const die of ["kill", "mute"]) {
     for (const steady of [false, true]) await report.check(`/watch: the viewer's box dies (${die}${steady ? ", steady" : ""})`, 60_000, () => moves(world, die, { steady }));
   }
+  await checkMesh(browser, bench, complaints);
   for (const which of ["shaka", "mpegts"]) await report.check(`${which} plays it from another origin`, 40_000, () => plays(which, world));
   await checkStudio(world);
   await report.check("no page complained", 1000, async () => {
     if (complaints.length) throw new Error([...new Set(complaints)].join("; "));
   });
+}
+
+async function checkMesh(browser, bench, complaints) {
+  const mesh = keep(await startMesh({ coordinator: options.coordinator, relayd: options.relayd }, { name: NAME, key: KEY }));
+  const publisher = keep(publish(mesh.daemon.publishUrl));
+  const world = { browser, bench, mesh, daemon: mesh.daemon, name: NAME, complaints };
+  await report.check("/watch at the coordinator plays what was signed", 60_000, () => playsFromTheCoordinator(world));
+  await report.check("/watch: another player by content steering", 60_000, () => playsBySteering(world));
+  await report.check("/watch: also without the browser's own Ed25519", 60_000, () => checksWithoutWebCrypto(world));
+  await report.check("/watch: a box that forges shows nothing and is left", 60_000, () => leavesAForger(world));
+  await publisher.stop();
 }
 
 async function checkStudio(world) {
@@ -135,7 +149,8 @@ async function end(status) {
 
 function parse(args) {
   const relayd = process.env.RELAYD ?? join(web, "../target/debug/relayd");
-  const parsed = { relayd: resolve(relayd), seconds: 60, smoke: false, pictures: join(web, "../target/browser") };
+  const coordinator = process.env.COORDINATOR ?? join(web, "../target/debug/coordinator-lite");
+  const parsed = { relayd: resolve(relayd), coordinator: resolve(coordinator), seconds: 60, smoke: false, pictures: join(web, "../target/browser") };
   for (let i = 0; i < args.length; i += 1) {
     if (args[i] === "--smoke") Object.assign(parsed, { smoke: true, seconds: 15 });
     else if (args[i] === "--seconds") parsed.seconds = Number(args[(i += 1)]);

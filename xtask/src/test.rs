@@ -132,13 +132,14 @@ pub(crate) fn suite(consent: Consent) -> Result<Totals> {
 fn browser(smoke: bool, consent: Consent) -> Result<()> {
     apt::require(&[Purpose::Build, Purpose::Web, Purpose::Run, Purpose::Publish, Purpose::Browser], consent)?;
     let relayd = build::relayd(BuildProfile::Debug)?;
+    let coordinator = build::mesh(BuildProfile::Debug)?.coordinator;
     let mut node = command::program("node");
     node.arg("web/test/run.mjs");
     if smoke {
         node.arg("--smoke");
     }
     let xtask = std::env::current_exe().context("this program has no path")?;
-    command::run(node.env("RELAYD", relayd).env("XTASK", xtask))
+    command::run(node.env("RELAYD", relayd).env("COORDINATOR", coordinator).env("XTASK", xtask))
 }
 
 #[cfg(test)]
