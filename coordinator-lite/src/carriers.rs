@@ -8,6 +8,7 @@
 //! take a stripe from one that has it from that same box.
 
 mod answer;
+mod look;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -22,10 +23,11 @@ use trust::BoxKey;
 use wire::ParentsRequest;
 
 pub(crate) use answer::{Answer, Asking};
+pub(crate) use look::Look;
 use plan::Plan;
 
 /// Into how many stripes each stream is cut.
-const STRIPES: u8 = StripeCount::USUAL.get();
+pub(crate) const STRIPES: u8 = StripeCount::USUAL.get();
 const ALL_STRIPES: u16 = StripeCount::USUAL.all().0;
 
 /// Boxes of one stream.

@@ -4,8 +4,8 @@
 
 mod connections;
 mod page;
+mod streams;
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use axum::extract::State;
@@ -13,7 +13,6 @@ use axum::response::Response;
 use http::header::{AUTHORIZATION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST};
 use http::{HeaderName, HeaderValue};
 use serde::Serialize;
-use stream::StreamName;
 use trust::{BoxKey, MembershipState, Name, Signed, Ula, UnixSeconds};
 use wire::Code;
 use wire::heartbeat::Heartbeat;
@@ -97,18 +96,6 @@ pub(super) struct ViewerView {
     pub(super) revoked: bool,
 }
 
-/// A stream that is live, by the word of its owner.
-#[derive(Debug, Serialize)]
-pub(super) struct StreamView {
-    pub(super) name: StreamName,
-    pub(super) owner: Name,
-    pub(super) live_since: UnixSeconds,
-    pub(super) bitrate_bps: u64,
-    /// At all boxes together.
-    pub(super) viewers: u64,
-    pub(super) carried_by: Vec<Name>,
-}
-
 pub(super) async fn boxes(State(app): super::State, call: Call) -> Answered {
     app.operator(&call)?;
     json(&app.overview(call.now).await?)
@@ -116,14 +103,14 @@ pub(super) async fn boxes(State(app): super::State, call: Call) -> Answered {
 
 pub(super) async fn streams(State(app): super::State, call: Call) -> Answered {
     app.operator(&call)?;
-    json(&live(&app.overview(call.now).await?))
+    json(&app.live(&app.overview(call.now).await?))
 }
 
 pub(super) async fn page(State(app): super::State, call: Call) -> Answered {
     let html = match app.operator(&call) {
         Ok(()) => {
             let overview = app.overview(call.now).await?;
-            page::overview(&overview, &live(&overview))
+            page::overview(&overview, &app.live(&overview))
         }
         Err(_) => page::locked(),
     };
@@ -250,39 +237,6 @@ fn invite(row: &InviteRow, revocations: &trust::Revocations) -> InviteView {
         used: row.used,
         revoked: revocations.revokes_invite(&claims.id()),
     }
-}
-
-/// Streams of boxes that are connected, by name.
-fn live(overview: &Overview) -> Vec<StreamView> {
-    let names: BTreeMap<BoxKey, &Name> = overview.boxes.iter().map(|view| (view.key, &view.name)).collect();
-    let mut streams: BTreeMap<StreamName, StreamView> = BTreeMap::new();
-    let there = overview.boxes.iter().filter(|view| view.connected);
-    let reports = there.clone().filter_map(|view| Some((view, view.heartbeat.as_ref()?)));
-    for (view, heartbeat) in reports.clone() {
-        for report in heartbeat.streams.iter().filter(|report| report.owner == view.key) {
-            streams.entry(report.name.clone()).or_insert_with(|| StreamView {
-                name: report.name.clone(),
-                owner: view.name.clone(),
-                live_since: report.live_since,
-                bitrate_bps: report.bitrate_bps,
-                viewers: 0,
-                carried_by: Vec::new(),
-            });
-        }
-    }
-    for (view, heartbeat) in reports {
-        for report in heartbeat.streams.iter() {
-            let Some(stream) = streams.get_mut(&report.name) else { continue };
-            if names.get(&report.owner).is_none_or(|owner| **owner != stream.owner) {
-                continue;
-            }
-            stream.viewers += u64::from(report.viewers);
-            if report.owner != view.key {
-                stream.carried_by.push(view.name.clone());
-            }
-        }
-    }
-    streams.into_values().collect()
 }
 
 /// Takes the same time wherever the first difference is.

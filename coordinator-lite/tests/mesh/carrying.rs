@@ -9,6 +9,7 @@ use wire::{ParentsRequest, ParentsResponse, path};
 
 use crate::hand::{Hand, now};
 use crate::house::{House, text, wait_for};
+use crate::pushing::Ear;
 
 const MBIT: u64 = 1_000_000;
 
@@ -250,4 +251,59 @@ fn who_is_no_member_hears_nothing() {
     let body = serde_json::to_vec(&says(MBIT)).unwrap();
     let unsigned = crate::client::ask(house.address(), "POST", path::PARENTS, "", &body);
     assert_eq!(code(&unsigned), (401, "request-forged".to_owned()));
+}
+
+#[test]
+fn the_operator_sees_who_takes_what_from_whom() {
+    let house = House::running("tree");
+    let hands: Vec<_> =
+        ["ana", "bob", "carl", "dora"].iter().zip(1..).map(|(name, n)| Hand::join(&house, name, n)).collect();
+    let [ana, bob, carl, dora] = hands.as_slice() else { unreachable!() };
+    let ears: Vec<_> = hands.iter().map(|hand| Ear::open(&house, hand)).collect();
+    publish(&house, ana, &["show"]);
+    let take = |parent: &Hand, stripes| Take { parent: parent.key(), stripes };
+    let takes = |all: &[Take]| List::try_from(all.to_vec()).unwrap();
+    let bobs = ParentsRequest { takes: takes(&[take(ana, 0b1111)]), viewers: 2, ..says(5 * MBIT) };
+    parents(&house, bob, &bobs);
+    let carls = takes(&[take(ana, 0b1100), take(bob, 0b0011)]);
+    parents(&house, carl, &ParentsRequest { takes: carls, sending_bps: 3 * MBIT, ..says(12 * MBIT) });
+    let doras = takes(&[take(carl, 0b0111)]);
+    parents(&house, dora, &ParentsRequest { takes: doras, uplink_bps: None, ..says(0) });
+    let see = |target: &str| crate::client::ask(house.address(), "GET", target, "", b"");
+    let (streams, _) = wait_for("ana to be connected", || {
+        let (status, _, body) = see("/api/v1/operator/streams");
+        assert_eq!(status, 200, "{body}");
+        let streams: serde_json::Value = serde_json::from_str(&body).unwrap();
+        (streams.as_array().unwrap().len() == 1).then_some(streams)
+    });
+    let (show, tree) = (&streams[0], streams[0]["tree"].as_array().unwrap());
+    // Five of eleven stripes come from bob and carl.
+    assert_eq!((show["from_boxes_milli"].as_u64(), show["owner"].as_str()), (Some(454), Some("ana")));
+    let rows = tree.iter().map(|row| {
+        let hops = row["hops"].as_u64();
+        (
+            row["name"].as_str().unwrap(),
+            hops,
+            row["gives"].as_u64().unwrap(),
+            row["viewers"].as_u64().unwrap(),
+        )
+    });
+    let expected =
+        [("ana", Some(0), 6, 0), ("bob", Some(1), 2, 2), ("carl", Some(2), 3, 0), ("dora", None, 0, 0)];
+    assert_eq!(rows.collect::<Vec<_>>(), expected);
+    assert_eq!(tree[0]["gives_bps"], 9_000_000);
+    assert_eq!(tree[2]["takes"][1]["stripes"].as_array().unwrap().len(), 2);
+    let page = see("/operator").2;
+    for text in [
+        "ana gives other boxes about 9.0 Mbit/s",
+        "45.4 %</strong> of what boxes take comes from boxes other than ana",
+        "(not all)",
+        "sends 3.0 Mbit/s of 12.0 Mbit/s",
+    ] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    if let Some(place) = std::env::var_os("RELAYBOX_KEEP_PAGE") {
+        std::fs::write(place, page).unwrap();
+    }
+    drop(ears);
 }

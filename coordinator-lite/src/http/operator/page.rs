@@ -1,6 +1,7 @@
 //! The operator's page as HTML. Whatever comes from boxes is escaped; the script only fetches the page again.
 
 pub(super) mod connections;
+mod tree;
 
 use std::fmt::{self, Write as _};
 use std::time::Duration;
@@ -8,7 +9,8 @@ use std::time::Duration;
 use trust::UnixSeconds;
 use wire::heartbeat::PathKind;
 
-use super::{BoxView, Overview, Stand, StreamView};
+use super::streams::StreamView;
+use super::{BoxView, Overview, Stand};
 use crate::span;
 
 struct Escaped<'a>(&'a str);
@@ -175,9 +177,10 @@ fn live(streams: &[StreamView]) -> String {
     if rows.is_empty() {
         return "<h2>Streams</h2><p>None is live.</p>".to_owned();
     }
+    let trees: String = streams.iter().map(tree::whole).collect();
     format!(
         "<h2>Streams</h2><div class=\"wide\"><table><thead><tr><th>Name<th>Owner<th>Since<th>Bitrate<th>Viewers\
-         <th>Carried by</tr></thead><tbody>{rows}</tbody></table></div>"
+         <th>Carried by</tr></thead><tbody>{rows}</tbody></table></div>{trees}"
     )
 }
 
