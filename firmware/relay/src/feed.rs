@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use store::{Item, Live, Object};
-use stream::{EpochId, ObjectName};
+use stream::EpochId;
 use swarm::part::{Blocks, PartId, StripeCount, Stripes};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
@@ -123,7 +123,7 @@ impl Feed {
         let Some(mut first) = shown else { return Ok(()) };
         self.outlet.send(&Frame::Hello(first.hello.clone())).await?;
         let mut changes = self.live.watch_row();
-        let from = from.map(|from| ObjectName::Part(from.epoch, from.msn, from.part));
+        let from = from.map(|from| (from.msn, from.part));
         let Some((epoch, mut place)) = self.begin(&mut changes, from).await? else { return Ok(()) };
         self.send_item(&epoch).await?;
         loop {
@@ -150,7 +150,7 @@ impl Feed {
     async fn begin(
         &self,
         changes: &mut watch::Receiver<()>,
-        from: Option<ObjectName>,
+        from: Option<(u64, u32)>,
     ) -> Result<Option<(Arc<Item>, store::Place)>, Gone> {
         let since = Instant::now();
         loop {

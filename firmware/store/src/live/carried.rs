@@ -162,14 +162,20 @@ impl Live {
         self.lock().row.walk(place)
     }
 
-    /// Where a child begins: at `from` if that is there, or else where a viewer can; with the epoch's item. None while
-    /// there is nothing.
+    /// Where a child begins: at the first part that is not before `from` (segment and part), which may be yet to come, or
+    /// without it where a viewer can; with the epoch's item. None while there is nothing.
     #[must_use]
-    pub fn row_start(&self, from: Option<ObjectName>) -> Option<(Arc<Item>, Place)> {
+    pub fn row_start(&self, from: Option<(u64, u32)>) -> Option<(Arc<Item>, Place)> {
         let state = self.lock();
         let row = &state.row;
         let newest = row.newest_part();
-        let wanted = from.and_then(|from| row.find(from)).or_else(|| {
+        if let (Some(from), Some(newest)) = (from, newest.and_then(|newest| newest.part())) {
+            let number = |item: &Item| item.part().map(|part| (part.header.msn, part.header.part));
+            let place = row.place(|item| number(item).is_some_and(|number| number >= from));
+            let place = place.unwrap_or_else(|| row.end());
+            return Some((Arc::clone(row.epoch(newest.epoch())?), place));
+        }
+        let wanted = newest.and_then(|_| {
             let newest = newest?.part()?;
             // A segment that has just begun is no place to begin.
             let back = u64::from(newest.header.part + 1 < BACKLOG_PARTS);
