@@ -79,6 +79,8 @@ fn bodies(bytes: &[u8]) {
     body::<EnrolResponse>(bytes);
     body::<Heartbeat>(bytes);
     body::<HeartbeatResponse>(bytes);
+    body::<ParentsRequest>(bytes);
+    body::<ParentsResponse>(bytes);
     body::<Problem>(bytes);
     body::<Frame>(bytes);
     body::<RenewRequest>(bytes);
