@@ -149,10 +149,11 @@ fn some_seed() -> u64 {
     since.as_secs()
 }
 
-/// The lab as a profile of tests: all of it, or its smoke.
+/// The lab as a profile of tests: all of it, or its smoke, to which a stream that is carried belongs.
 pub(crate) fn profile(smoke: bool, consent: Consent) -> Result<()> {
     let yes = consent == Consent::Given;
-    run(&Args { all: !smoke, smoke, yes, ..Args::default() })
+    run(&Args { all: !smoke, smoke, yes, ..Args::default() })?;
+    if smoke { run(&Args { carry: true, smoke, yes, ..Args::default() }) } else { Ok(()) }
 }
 
 /// Which cells, in which company.
