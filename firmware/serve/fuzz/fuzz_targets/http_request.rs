@@ -8,12 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use serve::{
-    Backstage, BackstageError, BoxView, Health, Limits, LinkView, LinkWish, Policy, Server, StreamStatus, StudioView,
+    Backstage, BackstageError, BoxView, Health, Limits, LinkView, LinkWish, Policy, Server, StreamStatus,
+    StudioView, Wanting,
 };
 use store::{Producer, Store, StoreConfig};
 use stream::{Codec, CutPart, EpochId, EpochRecord, StreamName, Ticks, TrackConfig, Tracks};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use trust::{Access, AccessError};
+use trust::{Access, AccessError, StreamKey};
 use wire::WatchUrl;
 
 struct Stage;
@@ -36,6 +37,12 @@ impl Backstage for Stage {
     }
     fn remove_stream(&self, _: &StreamName) -> Result<(), BackstageError> {
         Err(BackstageError::NotFound)
+    }
+    fn want<'a>(&'a self, _: &'a StreamName) -> Option<Wanting<'a>> {
+        None
+    }
+    fn signer(&self, _: &StreamName) -> Option<StreamKey> {
+        None
     }
     fn access(&self, _: &StreamName) -> Access {
         Access::Open

@@ -21,9 +21,19 @@ const BASE64URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvw
 enum Input<'a> {
     Text(&'a str),
     /// The good link, with characters put over or cut off.
-    Edited { puts: Vec<(u16, u8)>, cut: u8 },
+    Edited {
+        puts: Vec<(u16, u8)>,
+        cut: u8,
+    },
     /// Signed by the right key, whatever it says.
-    Signed { stream: &'a str, id: [u8; 8], from: Option<i16>, until: i16, elsewhere: bool, other_key: bool },
+    Signed {
+        stream: &'a str,
+        id: [u8; 8],
+        from: Option<i16>,
+        until: i16,
+        elsewhere: bool,
+        other_key: bool,
+    },
 }
 
 struct World {
