@@ -27,7 +27,8 @@ fn every_code_says_what_to_do() {
 fn names_stay() {
     let names: Vec<&str> = Code::ALL.iter().map(|code| code.name()).collect();
     let expected = "invite-used invite-expired invite-mistyped invite-foreign invite-forged invite-revoked wrong-pin \
-        wrong-root coordinator-refused two-coordinators clock-off name-taken name-refused key-taken stream-taken box-revoked \
+        wrong-root coordinator-refused two-coordinators clock-off name-taken name-refused key-taken stream-taken stream-unknown \
+        box-revoked \
         box-unknown box-refused membership-lapsed address-space-full database-locked disk-full database-corrupt \
         database-read-only database-newer request-forged request-replayed try-again too-many-requests too-large malformed unknown-version stale-map \
         not-found method-not-allowed unauthorized forbidden internal other";
