@@ -113,6 +113,8 @@ impl Feed {
         from: Option<PartName>,
     ) -> Result<(), Gone> {
         let since = Instant::now();
+        // A parent that was only just asked itself is none that says nothing.
+        self.outlet.send(&Frame::Alive { newest: None }).await?;
         while !matches!(timeout(ALIVE_EVERY, hello.wait_for(Option::is_some)).await, Ok(Ok(_))) {
             if since.elapsed() > FIRST_MAX || hello.has_changed().is_err() {
                 return Ok(());

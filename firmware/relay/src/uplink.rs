@@ -11,6 +11,8 @@ use tokio::time::{Instant, sleep_until};
 const ON_THE_LINE_PERCENT: u64 = 113;
 /// What may go out at once after a pause.
 const BURST: Duration = Duration::from_millis(10);
+/// A part of 200 ms less what is usual.
+const BEHIND: Duration = Duration::from_millis(150);
 /// A sender looks again at least this often whether the rate has changed.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -38,6 +40,13 @@ impl Uplink {
     #[must_use]
     pub fn rate(&self) -> Option<u64> {
         *self.rate.borrow()
+    }
+
+    /// Whether what was allowed already takes longer than a part lasts.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        let gone = *self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        self.rate().is_some() && gone > Instant::now() + BEHIND
     }
 
     /// Waits until these bytes may go out.

@@ -45,8 +45,8 @@ const UNKNOWN_MAX: usize = 256;
 /// How long a viewer waits for the coordinator's word.
 /// As `relay::Uplink` counts what is around the bytes.
 const ON_THE_LINE_PERCENT: u64 = 113;
-/// Rates are averages: a fiftieth above the limit still fits.
-const ROOM_SLACK: u64 = 50;
+/// A quarter of the line, while children change their parents.
+const ROOM_SLACK: u64 = 4;
 const OFFER_EVERY: Duration = Duration::from_secs(3);
 /// How long children have to find others when this box stops.
 const LEAVE_FOR: Duration = Duration::from_millis(700);
@@ -129,7 +129,8 @@ impl Carriers {
         // The guard lets go of the rate for moments; what the friend allows is what counts here.
         let Some(limit) = self.limit_bps else { return self.uplink.rate() != Some(0) };
         if share.stripes == 0 {
-            return limit > 0;
+            // What is asked for by name comes after what was promised.
+            return limit > 0 && !self.uplink.is_behind();
         }
         let rate = |name: &StreamName| {
             let newest = self.store.get(name).and_then(|live| live.newest_part());
@@ -145,7 +146,9 @@ impl Carriers {
                 rate(name) * others.map(|(_, flow)| stripes(flow)).sum::<u64>() / u64::from(share.of)
             })
             .sum();
-        given + rate(name) * u64::from(share.stripes) / u64::from(share.of) <= limit + limit / ROOM_SLACK
+        let stripe = rate(name) / u64::from(share.of);
+        // For a moment more than the line carries: else two children wait for each other's place for ever.
+        given + stripe * u64::from(share.stripes) <= limit + stripe.max(limit / ROOM_SLACK)
     }
 
     /// Tells the coordinator what this box can give of its own streams, again and again. Never ends.

@@ -17,6 +17,8 @@ pub(super) const OPEN_MS: u64 = 600;
 const NEWS_MS: u64 = 100;
 /// Behind the others by more is of no use.
 const STALE_MS: u64 = 2_000;
+/// A parent that lives but has no part itself yet, as all have when a fleet begins at once, gets so long.
+const WARMING_MS: u64 = 2_000;
 /// Blocks that others had to bring for a stripe until its parent is slow.
 const HELPED_MAX: u8 = 12;
 /// As many are enough where nothing else came for three bounds.
@@ -86,6 +88,9 @@ impl Fetch {
             self.lose(id, now);
             return;
         }
+        if self.warms(id, now) {
+            return;
+        }
         let Some(behind) = behind.map(|behind| behind.max(opened)) else { return };
         // A feed begins with what is new, and a parent far from the origin has that later.
         let bounds = if heard > opened { 1 } else { 3 };
@@ -97,11 +102,21 @@ impl Fetch {
         }
     }
 
+    /// Has shown no part since it was first asked, and not for long.
+    fn warms(&mut self, id: ParentId, now: Millis) -> bool {
+        let opened = self.feeds.values().filter(|feed| feed.parent == id).filter_map(Feed::opened_at).min();
+        let has_none = self.parents.get(&id).is_some_and(|parent| parent.newest.is_none());
+        has_none && opened.is_some_and(|opened| !self.due(opened.plus(WARMING_MS), now))
+    }
+
     fn judge_flows(&mut self, now: Millis) {
         for index in 0..self.config.stripes.get() {
             let Some((_, feed)) = self.live(index) else { continue };
             let Some(opened) = feed.opened_at() else { continue };
             let (id, Flow { helped, last, .. }) = (feed.parent, feed.flow(index));
+            if self.warms(id, now) {
+                continue;
+            }
             let starved = last.unwrap_or(opened).plus(3 * self.bound(id));
             if helped >= HELPED_STARVED && self.due(starved, now) {
                 self.demote(id, Fault::Starved, now);
