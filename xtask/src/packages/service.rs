@@ -87,7 +87,7 @@ fn picture(machine: &Machine, stop: &Stop) -> Result<()> {
     Ok(())
 }
 
-/// Root's `relayd join` is all it takes: no restart, and no right for the daemon.
+/// Root's `relayd join` is all it takes: nothing to start again, and no right for the daemon.
 fn mesh(machine: &Machine, stop: &Stop) -> Result<()> {
     machine.sh("coordinator-lite init --root-dir /tmp/operator --url https://localhost:8443")?;
     machine.sh("systemctl start coordinator-lite && coordinator-lite doctor >&2")?;
@@ -107,7 +107,7 @@ fn mesh(machine: &Machine, stop: &Stop) -> Result<()> {
     let journal = || machine.sh("journalctl --lines 25 --output cat").unwrap_or_default();
     ensure!(up, "the box does not come into its mesh:\n{status}\n{}", journal());
     let after = machine.sh("systemctl show --property MainPID --value relayd")?;
-    ensure!(before == after, "the box started again when it joined");
+    ensure!(before == after, "it took another process to join");
     let strangers = machine.sh("find /var/lib/relaybox -not -user relaybox")?;
     ensure!(strangers.is_empty(), "not the daemon's own: {strangers}");
     machine.sh("systemctl restart relayd")?;
