@@ -63,9 +63,9 @@ fn a_box_hears_of_a_stream_as_soon_as_it_is_published() {
     assert_eq!(code(&unknown), (404, "stream-unknown".to_owned()));
     publish(&house, &ana, &["show"]);
     let answer = parents(&house, &bob, &says(5 * MBIT));
-    assert_eq!((answer.owner, answer.live, answer.stripes, answer.next_s), (ana.key(), true, 4, 5));
+    assert_eq!((answer.owner, answer.live, answer.stripes, answer.next_s), (ana.key(), true, 8, 5));
     assert_eq!(keys(&answer), [ana.key()]);
-    assert_eq!((answer.parents[0].stripes, answer.parents[0].barred), (0b1111, 0));
+    assert_eq!((answer.parents[0].stripes, answer.parents[0].barred), (0xff, 0));
     publish(&house, &ana, &[]);
     // Nobody gives what is not there.
     let carl = Hand::join(&house, "carl", 3);
@@ -130,7 +130,7 @@ fn lines_smaller_than_the_stream_carry_it_together() {
     let mut gives: BTreeMap<BoxKey, u64> = BTreeMap::new();
     let mut deepest = 0;
     for hand in &hands[1..] {
-        for stripe in 0..4 {
+        for stripe in 0..8 {
             let mut way = vec![hand.key()];
             while way.last() != Some(&owner) {
                 let [parent] = parents(way[way.len() - 1], stripe)[..] else {
@@ -142,14 +142,14 @@ fn lines_smaller_than_the_stream_carry_it_together() {
             deepest = deepest.max(way.len() - 1);
             *gives.entry(way[1]).or_default() += 1;
         }
-        let all: BTreeSet<_> = (0..4).flat_map(|stripe| parents(hand.key(), stripe)).collect();
+        let all: BTreeSet<_> = (0..8).flat_map(|stripe| parents(hand.key(), stripe)).collect();
         assert!(all.len() >= 2, "{all:?}");
     }
-    // A stripe of four of 6 Mbit/s is 1.62 Mbit/s on the line.
+    // A stripe of eight of 6 Mbit/s is 0.8545 Mbit/s on the line.
     for (key, gives) in gives {
         let most = if key == owner { 20 * MBIT } else { 5 * MBIT };
-        assert!(gives * 1_620_000 <= most, "{gives} stripes of {most} bit/s");
-        assert!(gives <= 12, "at least half of 24 come from boxes");
+        assert!(gives * 854_500 <= most, "{gives} stripes of {most} bit/s");
+        assert!(gives <= 24, "at least half of 48 come from boxes");
     }
     assert!(deepest >= 2, "{deepest}");
 }
@@ -263,9 +263,9 @@ fn the_operator_sees_who_takes_what_from_whom() {
     publish(&house, ana, &["show"]);
     let take = |parent: &Hand, stripes| Take { parent: parent.key(), stripes };
     let takes = |all: &[Take]| List::try_from(all.to_vec()).unwrap();
-    let bobs = ParentsRequest { takes: takes(&[take(ana, 0b1111)]), viewers: 2, ..says(5 * MBIT) };
+    let bobs = ParentsRequest { takes: takes(&[take(ana, 0xff)]), viewers: 2, ..says(5 * MBIT) };
     parents(&house, bob, &bobs);
-    let carls = takes(&[take(ana, 0b1100), take(bob, 0b0011)]);
+    let carls = takes(&[take(ana, 0xf0), take(bob, 0x0f)]);
     parents(&house, carl, &ParentsRequest { takes: carls, sending_bps: 3 * MBIT, ..says(12 * MBIT) });
     let doras = takes(&[take(carl, 0b0111)]);
     parents(&house, dora, &ParentsRequest { takes: doras, uplink_bps: None, ..says(0) });
@@ -277,8 +277,8 @@ fn the_operator_sees_who_takes_what_from_whom() {
         (streams.as_array().unwrap().len() == 1).then_some(streams)
     });
     let (show, tree) = (&streams[0], streams[0]["tree"].as_array().unwrap());
-    // Five of eleven stripes come from bob and carl.
-    assert_eq!((show["from_boxes_milli"].as_u64(), show["owner"].as_str()), (Some(454), Some("ana")));
+    // Seven of nineteen stripes come from bob and carl.
+    assert_eq!((show["from_boxes_milli"].as_u64(), show["owner"].as_str()), (Some(368), Some("ana")));
     let rows = tree.iter().map(|row| {
         let hops = row["hops"].as_u64();
         (
@@ -289,14 +289,14 @@ fn the_operator_sees_who_takes_what_from_whom() {
         )
     });
     let expected =
-        [("ana", Some(0), 6, 0), ("bob", Some(1), 2, 2), ("carl", Some(2), 3, 0), ("dora", None, 0, 0)];
+        [("ana", Some(0), 12, 0), ("bob", Some(1), 4, 2), ("carl", Some(2), 3, 0), ("dora", None, 0, 0)];
     assert_eq!(rows.collect::<Vec<_>>(), expected);
     assert_eq!(tree[0]["gives_bps"], 9_000_000);
-    assert_eq!(tree[2]["takes"][1]["stripes"].as_array().unwrap().len(), 2);
+    assert_eq!(tree[2]["takes"][1]["stripes"].as_array().unwrap().len(), 4);
     let page = see("/operator").2;
     for text in [
         "ana gives other boxes about 9.0 Mbit/s",
-        "45.4 %</strong> of what boxes take comes from boxes other than ana",
+        "36.8 %</strong> of what boxes take comes from boxes other than ana",
         "(not all)",
         "sends 3.0 Mbit/s of 12.0 Mbit/s",
     ] {

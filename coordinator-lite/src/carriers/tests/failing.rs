@@ -72,7 +72,11 @@ fn what_failed_one_box_comes_from_elsewhere_and_others_stay() {
     let answer = mesh.ask(all[0]);
     assert_eq!(mesh.entry(&answer, giver), None);
     mesh.settle();
-    mesh.check_served();
+    let served = |n: u8| (0..8).filter(|stripe| mesh.depth(n, *stripe).is_some()).count();
+    for n in mesh.boxes.keys().copied().filter(|n| *n != OWNER) {
+        // Where nobody else has room for a stripe the box chooses by itself.
+        assert!(served(n) >= if n == all[0] { 6 } else { 8 }, "box {n} has {}", served(n));
+    }
     assert!(!children(&mesh, giver).contains(&all[0]) && !children(&mesh, giver).is_empty());
 }
 
@@ -84,7 +88,9 @@ fn the_owner_that_failed_is_the_last_that_is_named() {
     let answer = mesh.ask(child);
     assert_eq!((mesh.names(&answer).last(), answer.parents.last().unwrap().score), (Some(&OWNER), 0));
     assert_eq!(answer.parents.last().unwrap().stripes, 0);
-    assert_eq!(answer.parents.iter().fold(0, |all, entry| all | entry.stripes), 0b1111, "others have it");
+    // As far as others have room: for the rest the box chooses by itself.
+    let others = answer.parents.iter().fold(0, |all, entry| all | entry.stripes);
+    assert!(others.count_ones() >= 4, "others have most of it: {others:b}");
 }
 
 #[test]
