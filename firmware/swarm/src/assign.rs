@@ -169,7 +169,7 @@ impl Assigner {
                 self.cut(child, stripe);
                 let height = self.forest.height(child, stripe);
                 // A free slot, although a leaf's place may be better: that may be below the same parent.
-                match self.slot(child, stripe, height, &near).filter(|(_, other)| *other != parent) {
+                match self.slot_but(child, stripe, height, Some(parent), &near) {
                     Some((_, other)) => self.join(child, stripe, other),
                     None => _ = self.place(child, stripe, &near),
                 }

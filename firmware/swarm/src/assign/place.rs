@@ -41,9 +41,23 @@ impl Assigner {
 
     /// The best free slot that there is, with its giver's depth.
     pub(super) fn slot(&self, id: BoxId, stripe: u8, height: u8, near: Near<'_>) -> Option<(u8, BoxId)> {
+        self.slot_but(id, stripe, height, None, near)
+    }
+
+    /// The same, but not at this box.
+    pub(super) fn slot_but(
+        &self,
+        id: BoxId,
+        stripe: u8,
+        height: u8,
+        but: Option<BoxId>,
+        near: Near<'_>,
+    ) -> Option<(u8, BoxId)> {
         let alone = self.only_parent(id, stripe);
         let fits = |(depth, parent): &(u8, BoxId)| {
-            *parent != id && depth.saturating_add(height).saturating_add(1) <= DEPTH_MAX
+            *parent != id
+                && Some(*parent) != but
+                && depth.saturating_add(height).saturating_add(1) <= DEPTH_MAX
         };
         let cost = |(depth, parent): &(u8, BoxId)| {
             let full = self
