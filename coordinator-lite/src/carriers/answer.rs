@@ -6,7 +6,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use stream::StreamName;
 use swarm::score::Facts;
@@ -21,7 +21,9 @@ use super::{ALL_STRIPES, Carried, Carrier, Carriers, LOOK_EVERY, STRIPES};
 const STAND_BYS: usize = 6;
 /// Seconds between two requests of a box about a stream.
 const NEXT_S: u32 = 5;
-/// The same while it waits for others to move.
+/// So long after a box came all ask more often.
+const BUSTLE: Duration = Duration::from_secs(5);
+/// The same while it waits for others to come or to move.
 const WAITING_S: u32 = 1;
 /// A box's requests are remembered for two minutes, and at most [`wire::ReplayGuard::REQUESTS_MAX`] of them: its
 /// streams share 160, and the others are for what else it asks.
@@ -177,7 +179,9 @@ impl Carried {
             let score = plan.score(key, (asking.round_trip_ms)(asking.key, key));
             ParentEntry { key: *key, score, stripes, barred }
         };
-        let mut waits = false;
+        // Whoever comes changes from whom the others are to take.
+        let comes = |carrier: &Carrier| now.duration_since(carrier.began) < BUSTLE;
+        let mut waits = self.boxes.iter().any(|(key, carrier)| key != asking.owner && comes(carrier));
         for (parent, stripes) in plan.parents(asking.key).iter().filter(|(parent, _)| usable(parent)) {
             let barred = self.barred(parent, asking.key);
             waits |= stripes & barred != 0;

@@ -24,8 +24,8 @@ use tokio::time::{Duration, Instant, sleep_until};
 use trust::BoxKey;
 use wire::feed::{BlocksRequest, FeedRequest, Frame, PartName};
 
-use crate::dial::{Came, End, ask};
-use crate::{Judge, Shown, Tally, Ways};
+use crate::dial::{Came, End, Idle, ask, ask_again};
+use crate::{Judge, Shown, Tally, Uplink, Ways};
 
 mod take;
 
@@ -37,6 +37,8 @@ const PARTS_MAX: usize = 1024;
 const SEEN_MAX: usize = 1024;
 /// Blocks of one pull: what a request may ask.
 const PULL_BLOCKS_MAX: usize = 128;
+/// A request for some, in a packet of its own.
+const PULL_BYTES: usize = 300;
 /// A part that ended longer ago is not live: whoever begins with it gives what is over.
 const STALE_MS: i64 = 120_000;
 
@@ -70,6 +72,8 @@ pub struct CarrierConfig {
     pub live: Arc<Live>,
     pub stripes: StripeCount,
     pub tally: Arc<Tally>,
+    /// Of this box.
+    pub uplink: Uplink,
 }
 
 /// See the module's documentation.
@@ -82,6 +86,7 @@ pub struct Carrier<W, J> {
     /// A parent's number is its place.
     boxes: Vec<BoxKey>,
     feeds: BTreeMap<FeedId, Line>,
+    idle: Idle,
     parts: BTreeMap<PartId, Arc<Item>>,
     seen: BTreeMap<u64, Bytes>,
     /// What parents showed, once one did.
@@ -130,6 +135,7 @@ impl<W: Ways, J: Judge> Carrier<W, J> {
             fetch,
             boxes: Vec::new(),
             feeds: BTreeMap::new(),
+            idle: Idle::default(),
             parts: BTreeMap::new(),
             seen: BTreeMap::new(),
             hello,
@@ -201,7 +207,11 @@ impl<W: Ways, J: Judge> Carrier<W, J> {
 
     fn obey(&mut self, command: Command, reports: &mpsc::Sender<Report>) {
         match command {
-            Command::Open { feed, parent, stripes, from } => self.open(feed, parent, stripes, from),
+            Command::Open { feed, parent, stripes, planned, from } => {
+                let (name, of) = (self.config.name.clone(), self.config.stripes.get());
+                let from = from.map(name_of);
+                self.open(feed, parent, FeedRequest { name, of, stripes: stripes.0, planned, from });
+            }
             Command::Close { feed } => {
                 if let Some(line) = self.feeds.remove(&feed) {
                     line.task.abort();
@@ -229,10 +239,9 @@ impl<W: Ways, J: Judge> Carrier<W, J> {
         }
     }
 
-    fn open(&mut self, feed: FeedId, parent: ParentId, stripes: Stripes, from: Option<PartId>) {
+    fn open(&mut self, feed: FeedId, parent: ParentId, request: FeedRequest) {
         let Some(key) = self.key_of(parent) else { return };
-        let (name, of) = (self.config.name.clone(), self.config.stripes.get());
-        let request = FeedRequest { name, of, stripes: stripes.0, from: from.map(name_of) };
+        let stripes = Stripes(request.stripes);
         tracing::debug!(%request, box.id = %key.fingerprint(), "asks");
         let (ways, sender) = (self.ways.clone(), self.sender.clone());
         let task = self.tasks.spawn(async move {
@@ -249,9 +258,11 @@ impl<W: Ways, J: Judge> Carrier<W, J> {
         let request = BlocksRequest { name: self.config.name.clone(), part: name_of(part), blocks };
         tracing::debug!(%request, box.id = %key.fingerprint(), "pulls");
         Tally::count(&self.config.tally.pulled);
-        let (ways, sender) = (self.ways.clone(), self.sender.clone());
+        self.config.uplink.spend(PULL_BYTES);
+        let (ways, idle, sender) = (self.ways.clone(), self.idle.clone(), self.sender.clone());
         self.tasks.spawn(async move {
-            let asked = ask(&ways, &key, request.to_string(), &sender, |came| Event::Pull(parent, came));
+            let wrap = |came| Event::Pull(parent, came);
+            let asked = ask_again((&ways, &idle), &key, request.to_string(), &sender, wrap);
             let most = Duration::from_millis(swarm::fetch::PULL_MS_MAX);
             let end = tokio::time::timeout(most, asked).await.unwrap_or(End::Failed);
             let _ = sender.send(Event::PullEnded(parent, part, end)).await;
@@ -261,7 +272,14 @@ impl<W: Ways, J: Judge> Carrier<W, J> {
     fn handle(&mut self, event: Event) {
         let now = self.now();
         match event {
-            Event::Feed(feed, Came::Opened) => self.fetch.handle_opened(feed, now),
+            Event::Feed(feed, Came::Opened(given)) => {
+                if let Some(line) = self.feeds.get_mut(&feed) {
+                    line.stripes = line.stripes.both(given);
+                    let parent = line.parent;
+                    self.count_stripes(parent);
+                }
+                self.fetch.handle_opened(feed, given, now);
+            }
             Event::Feed(feed, Came::Frame(frame)) => self.handle_frame(feed, frame),
             Event::FeedEnded(feed, end) => {
                 if let Some(line) = self.feeds.remove(&feed) {
@@ -274,7 +292,7 @@ impl<W: Ways, J: Judge> Carrier<W, J> {
                 }
             }
             Event::Pull(parent, Came::Frame(Frame::Block(block))) => self.handle_block(parent, block),
-            Event::Pull(_, Came::Opened | Came::Frame(_)) => {}
+            Event::Pull(_, Came::Opened(_) | Came::Frame(_)) => {}
             Event::PullEnded(parent, part, end) => {
                 let end = match end {
                     End::Closed => Pulled::Whole,

@@ -1,30 +1,36 @@
 //! What a child gets: the row's items as they come, and the blocks of its stripes as soon as they are here.
 
-use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use store::{Item, Live, Object};
 use stream::EpochId;
-use swarm::part::{Blocks, PartId, StripeCount, Stripes};
+use stream::seal::BLOCK_BYTES;
+use swarm::part::{StripeCount, Stripes};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use trust::BoxKey;
 use wire::feed::{ALIVE_EVERY_MS, BlockFrame, BlocksRequest, FeedRequest, Frame, PartName};
 
+use crate::turns::{Class, Turn};
 use crate::{Given, Shown, Tally, Uplink};
+use debts::Debts;
 
+mod debts;
+
+/// Pieces that wait for the connection.
+pub(crate) const WAITING_MAX: usize = 32;
 /// A stream that has just begun to be carried has its first item within this.
 const FIRST_MAX: Duration = Duration::from_secs(10);
 /// How often a child hears that its parent is there, though nothing else is.
 const ALIVE_EVERY: Duration = Duration::from_millis(ALIVE_EVERY_MS);
-/// Parts of which blocks may still be owed; the oldest is let go when there would be more.
-const OWED_MAX: usize = 64;
-/// What goes out at once where the line has a limit: a packet or two.
-const PIECE_BYTES: usize = 2048;
-/// Blocks that are older than this come too late for anybody.
-const LATE: Duration = Duration::from_secs(12);
+/// What goes out at once where the line has a limit: two packets' content of 1208 bytes, with what HTTP puts around it.
+const PIECE_BYTES: usize = 2400;
+/// Pieces of a block, with its head and some items that come between.
+const BLOCK_PIECES: usize = 16;
+const _: () = assert!(BLOCK_BYTES / PIECE_BYTES + 2 < BLOCK_PIECES && BLOCK_PIECES < WAITING_MAX);
 
 /// The way to one child.
 pub(crate) struct Outlet {
@@ -41,6 +47,8 @@ impl Outlet {
     async fn send(&self, frame: &Frame) -> Result<(), Gone> {
         let mut head = Vec::with_capacity(64);
         let rest = frame.write(&mut head);
+        // All that a child hears first would be a queue by itself.
+        self.uplink.pace(head.len() + rest.len()).await;
         self.sender.send(head.into()).await.map_err(|_| Gone)?;
         if rest.is_empty() {
             return Ok(());
@@ -48,24 +56,60 @@ impl Outlet {
         self.sender.send(rest).await.map_err(|_| Gone)
     }
 
-    async fn send_block(&self, part: PartName, index: u16, bytes: Bytes) -> Result<(), Gone> {
-        let len = bytes.len();
-        let mut head = Vec::with_capacity(64);
-        let mut rest = Frame::Block(BlockFrame { part, index, bytes }).write(&mut head);
-        self.sender.send(head.into()).await.map_err(|_| Gone)?;
+    /// Waits until the child's connection takes a whole block and it is this one's turn: what is begun then goes on to
+    /// its end, and until then something else can be said.
+    fn turn(
+        &self,
+        class: Class,
+        wanted: Instant,
+    ) -> impl Future<Output = Result<Turn, Gone>> + Send + 'static {
+        let (sender, uplink) = (self.sender.clone(), self.uplink.clone());
+        async move {
+            drop(sender.reserve_many(BLOCK_PIECES).await.map_err(|_| Gone)?);
+            tokio::select! {
+                turn = uplink.turn(class, wanted) => Ok(turn),
+                () = sender.closed() => Err(Gone),
+            }
+        }
+    }
+
+    async fn send_block(&self, block: Block, turn: Turn) -> Result<(), Gone> {
+        let Block { part, index, bytes } = block;
+        let mut head = BytesMut::with_capacity(PIECE_BYTES);
+        let mut rest = {
+            let mut named = Vec::with_capacity(64);
+            let rest = Frame::Block(BlockFrame { part, index, bytes }).write(&mut named);
+            head.extend_from_slice(&named);
+            rest
+        };
+        // What names the block needs no packet of its own.
+        head.extend_from_slice(&rest.split_to(rest.len().min(PIECE_BYTES - head.len())));
         // At 5 Mbit/s a whole block is 30 ms of queue in the household's line.
-        let piece = if self.uplink.rate().is_some() { PIECE_BYTES } else { len };
-        while !rest.is_empty() {
-            let next = rest.split_to(piece.min(rest.len()));
+        let piece = if self.uplink.rate().is_some() { PIECE_BYTES } else { BLOCK_BYTES };
+        let mut next = head.freeze();
+        while !next.is_empty() {
             tokio::select! {
                 () = self.uplink.take(next.len()) => {}
                 () = self.sender.closed() => return Err(Gone),
             }
+            let sent = next.len() as u64;
             self.sender.send(next).await.map_err(|_| Gone)?;
+            // One that goes away in the middle of a block took the line all the same.
+            self.tally.with(&self.child, |flow| flow.sent += sent);
+            next = rest.split_to(piece.min(rest.len()));
         }
-        self.tally.with(&self.child, |flow| flow.sent += len as u64);
+        drop(turn);
         Ok(())
     }
+}
+
+type Turning = Pin<Box<dyn Future<Output = Result<Turn, Gone>> + Send>>;
+
+/// What goes out next.
+pub(super) struct Block {
+    part: PartName,
+    index: u16,
+    bytes: Bytes,
 }
 
 /// Ends when the child is gone, or the stream.
@@ -77,30 +121,15 @@ pub(crate) async fn give_feed(
 ) {
     let stripes = Stripes(asked.stripes);
     let Some(count) = StripeCount::new(asked.of) else { return };
-    outlet.tally.with(&outlet.child, |flow| flow.gives |= stripes.0);
-    let (child, tally) = (outlet.child, Arc::clone(&outlet.tally));
-    let mut feed =
-        Feed { live: given.live, outlet, count, stripes, owed: VecDeque::new(), epoch: None, leaving };
+    let debts = Debts::new(count, stripes);
+    let mut feed = Feed { live: given.live, outlet, debts, epoch: None, leaving };
     let _gone = feed.run(given.hello, asked.from).await;
-    tally.with(&child, |flow| flow.gives &= !stripes.0);
-}
-
-/// A part whose blocks the child has not all got.
-struct Owed {
-    item: Arc<Item>,
-    part: PartId,
-    sent: Blocks,
-    /// The child knows that it can pull all of it here.
-    told: bool,
-    since: Instant,
 }
 
 struct Feed {
     live: Arc<Live>,
     outlet: Outlet,
-    count: StripeCount,
-    stripes: Stripes,
-    owed: VecDeque<Owed>,
+    debts: Debts,
     /// The epoch that the child heard of last.
     epoch: Option<EpochId>,
     leaving: watch::Receiver<bool>,
@@ -128,6 +157,7 @@ impl Feed {
         let from = from.map(|from| (from.msn, from.part));
         let Some((epoch, mut place)) = self.begin(&mut changes, from).await? else { return Ok(()) };
         self.send_item(&epoch).await?;
+        let mut next: Option<(Block, Turning)> = None;
         loop {
             changes.mark_unchanged();
             if hello.has_changed().unwrap_or(false) {
@@ -137,14 +167,27 @@ impl Feed {
                     first = shown;
                 }
             }
+            // Headers first: by them a child knows that its parent lives, and what it can ask of others.
             let (items, behind) = self.live.walk(place);
             place = behind;
             for item in items {
                 self.send_item(&item).await?;
-                self.pay().await?;
             }
-            self.pay().await?;
-            self.wait(&mut changes).await?;
+            for part in self.debts.whole() {
+                let stripes = self.debts.all().0;
+                self.outlet.send(&Frame::Have { part, stripes }).await?;
+            }
+            if next.is_none()
+                && let Some((block, wanted)) = self.debts.next(&self.live, &self.outlet.uplink).await
+            {
+                next = Some((block, Box::pin(self.outlet.turn(Class::Feed, wanted))));
+            }
+            let turn = self.wait(&mut changes, next.as_mut().map(|(_, turn)| turn)).await?;
+            if let Some(turn) = turn
+                && let Some((block, _)) = next.take()
+            {
+                self.outlet.send_block(block, turn).await?;
+            }
         }
     }
 
@@ -168,24 +211,35 @@ impl Feed {
         }
     }
 
-    async fn wait(&mut self, changes: &mut watch::Receiver<()>) -> Result<(), Gone> {
+    /// For something new, or for the turn of the next block.
+    async fn wait(
+        &mut self,
+        changes: &mut watch::Receiver<()>,
+        turn: Option<&mut Turning>,
+    ) -> Result<Option<Turn>, Gone> {
+        let turn = async {
+            match turn {
+                Some(turn) => turn.await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
+            biased;
             // Whoever said so is gone without a word otherwise, which ends the feed as well.
-            Ok(()) = self.leaving.changed() => self.outlet.send(&Frame::Leaving).await,
-            changed = timeout(ALIVE_EVERY, changes.changed()) => match changed {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(_)) => Err(Gone),
-                Err(_) => {
-                    let newest = self.live.newest_part().and_then(|item| item.part().map(|part| PartName {
-                        epoch: part.header.epoch,
-                        msn: part.header.msn,
-                        part: part.header.part,
-                    }));
-                    self.outlet.send(&Frame::Alive { newest }).await
-                }
-            },
-            () = self.outlet.sender.closed() => Err(Gone),
+            Ok(()) = self.leaving.changed() => self.outlet.send(&Frame::Leaving).await?,
+            () = self.outlet.sender.closed() => return Err(Gone),
+            changed = changes.changed() => changed.map_err(|_| Gone)?,
+            turn = turn => return turn.map(Some),
+            () = sleep(ALIVE_EVERY) => {
+                let newest = self.live.newest_part().and_then(|item| item.part().map(|part| PartName {
+                    epoch: part.header.epoch,
+                    msn: part.header.msn,
+                    part: part.header.part,
+                }));
+                self.outlet.send(&Frame::Alive { newest }).await?;
+            }
         }
+        Ok(None)
     }
 
     async fn send_item(&mut self, item: &Arc<Item>) -> Result<(), Gone> {
@@ -199,65 +253,9 @@ impl Feed {
             return self.outlet.send(&Frame::Init { epoch: id, bytes }).await;
         }
         self.outlet.send(&Frame::Seal(item.sealed.clone())).await?;
-        if let Some(part) = item.part() {
-            if self.owed.len() == OWED_MAX {
-                self.owed.pop_front();
-            }
-            let header = &part.header;
-            let id = PartId { msn: header.msn, part: header.part, epoch: header.epoch };
-            let sent = Blocks::room(u16::try_from(part.blocks.len()).unwrap_or(u16::MAX));
-            let owed = Owed { item: Arc::clone(item), part: id, sent, told: false, since: Instant::now() };
-            self.owed.push_back(owed);
-        }
+        self.debts.owe(item);
         Ok(())
     }
-
-    /// Sends what is here of what is owed.
-    async fn pay(&mut self) -> Result<(), Gone> {
-        for nth in 0..self.owed.len() {
-            let Some(mut owed) = self.owed.pop_front() else { break };
-            let _ = nth;
-            let paid = pay(&self.live, &self.outlet, self.count, self.stripes, &mut owed).await?;
-            if !paid {
-                self.owed.push_back(owed);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// True when nothing more is to be sent of the part.
-async fn pay(
-    live: &Live,
-    outlet: &Outlet,
-    count: StripeCount,
-    stripes: Stripes,
-    owed: &mut Owed,
-) -> Result<bool, Gone> {
-    let Some(seal) = owed.item.part() else { return Ok(true) };
-    if owed.item.is_gap() || owed.since.elapsed() > LATE {
-        return Ok(true);
-    }
-    let name = PartName { epoch: owed.part.epoch, msn: owed.part.msn, part: owed.part.part };
-    // Asked before the blocks are looked at: one that comes between is sent the next time.
-    let whole = owed.item.is_whole();
-    let mut rest = 0;
-    for index in 0..u16::try_from(seal.blocks.len()).unwrap_or(u16::MAX) {
-        if !stripes.contains(count.of(owed.part, index)) || owed.sent.contains(index) {
-            continue;
-        }
-        let Some(bytes) = read(live, &owed.item, index).await else {
-            rest += 1;
-            continue;
-        };
-        outlet.send_block(name, index, bytes).await?;
-        owed.sent.insert(index);
-    }
-    if whole && !owed.told {
-        owed.told = true;
-        outlet.send(&Frame::Have { part: name, stripes: count.all().0 }).await?;
-    }
-    Ok(whole && (rest == 0 || owed.since.elapsed() > LATE))
 }
 
 async fn read(live: &Live, item: &Item, index: u16) -> Option<Bytes> {
@@ -274,7 +272,8 @@ async fn read(live: &Live, item: &Item, index: u16) -> Option<Bytes> {
 pub(crate) async fn give_blocks(given: Given, item: Arc<Item>, asked: BlocksRequest, outlet: Outlet) {
     for index in asked.blocks {
         let Some(bytes) = read(&given.live, &item, index).await else { continue };
-        if outlet.send_block(asked.part, index, bytes).await.is_err() {
+        let Ok(turn) = outlet.turn(Class::Pull, Instant::now()).await else { return };
+        if outlet.send_block(Block { part: asked.part, index, bytes }, turn).await.is_err() {
             return;
         }
     }

@@ -7,23 +7,24 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Response, StatusCode, header};
+use http::header::{self, HeaderName, HeaderValue};
+use http::{Method, Response, StatusCode};
 use hyper::body::{Body, Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use swarm::part::{StripeCount, Stripes};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use trust::BoxKey;
-use wire::feed::{MEDIA_TYPE, Request};
+use wire::feed::{MEDIA_TYPE, Request, STRIPES_HEADER};
 
-use crate::feed::{Outlet, give_blocks, give_feed};
+use crate::feed::{Outlet, WAITING_MAX, give_blocks, give_feed};
+use crate::tally::Giving;
 use crate::{House, Refused, Share, Tally, Uplink};
 
 /// A request's head has to be here within this.
 const HEAD_MAX: Duration = Duration::from_secs(10);
-/// Pieces that wait for the connection.
-const WAITING_MAX: usize = 8;
 
 /// Answers until the other box closes the connection. `tally` gives the count of a stream.
 pub async fn greet<S, H>(
@@ -65,16 +66,28 @@ fn answer<H: House>(
         Err(wire::feed::BadRequest::Path) => return refuse(StatusCode::NOT_FOUND),
         Err(wire::feed::BadRequest::Query(_)) => return refuse(StatusCode::BAD_REQUEST),
     };
-    let given = match house.give(asked.name(), &child, share(&asked)) {
+    let Some(share) = share(&asked) else { return refuse(StatusCode::BAD_REQUEST) };
+    let given = match house.give(asked.name(), &child, share) {
         Ok(given) => given,
         Err(Refused::NotHere) => return refuse(StatusCode::NOT_FOUND),
         Err(Refused::NoRoom) => return refuse(StatusCode::SERVICE_UNAVAILABLE),
     };
     let (sender, receiver) = mpsc::channel(WAITING_MAX);
     let outlet = Outlet { sender, child, uplink: uplink.clone(), tally: tally(asked.name()) };
+    let stripes = given.stripes;
     match asked {
-        Request::Feed(asked) => {
-            drop(tokio::spawn(give_feed(given, asked, outlet, house.leaving())));
+        Request::Feed(mut asked) => {
+            asked.stripes = stripes.0;
+            // Counted before the next request is looked at.
+            outlet.tally.evict(given.evicts);
+            let giving = Giving::new(Arc::clone(&outlet.tally), child, stripes, asked.planned);
+            let leaving = house.leaving();
+            drop(tokio::spawn(async move {
+                tokio::select! {
+                    () = give_feed(given, asked, outlet, leaving) => {}
+                    () = giving.evicted() => tracing::debug!(child = %child.fingerprint(), "makes room"),
+                }
+            }));
         }
         Request::Blocks(asked) => {
             let Some(item) = given.live.sealed(stream::ObjectName::Part(
@@ -88,15 +101,20 @@ fn answer<H: House>(
         }
     }
     let mut response = Response::new(Frames(Some(receiver)));
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(MEDIA_TYPE));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    headers.insert(HeaderName::from_static(STRIPES_HEADER), HeaderValue::from(stripes.0));
     response
 }
 
-fn share(asked: &Request) -> Share {
-    match asked {
-        Request::Feed(feed) => Share { stripes: feed.stripes.count_ones(), of: u32::from(feed.of) },
-        Request::Blocks(_) => Share { stripes: 0, of: 1 },
-    }
+fn share(asked: &Request) -> Option<Share> {
+    Some(match asked {
+        Request::Feed(feed) => {
+            let (stripes, of) = (Stripes(feed.stripes), StripeCount::new(feed.of)?);
+            Share::Feed { stripes, of, planned: feed.planned }
+        }
+        Request::Blocks(_) => Share::Blocks,
+    })
 }
 
 fn refuse(status: StatusCode) -> Response<Frames> {

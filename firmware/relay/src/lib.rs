@@ -14,6 +14,7 @@ mod feed;
 mod greet;
 mod hello;
 mod tally;
+mod turns;
 mod uplink;
 
 #[cfg(test)]
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use store::Live;
 use stream::StreamName;
+use swarm::part::{StripeCount, Stripes};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use trust::{BoxKey, StreamCertificate};
@@ -56,15 +58,21 @@ pub struct Shown {
 #[derive(Clone, Debug)]
 pub struct Given {
     pub live: Arc<Live>,
+    /// Of the stripes asked for those that there is room for; one at least, where any was asked for.
+    pub stripes: Stripes,
+    /// So many stripes of the same stream that were not planned have to make room for it.
+    pub evicts: u32,
     /// [`write_hello`]'s, or the one that came with the stream; none until it has come. A change is told to children.
     pub hello: watch::Receiver<Option<Shown>>,
 }
 
-/// How much of a stream is asked for, for as long as it lasts: so many stripes of all; none for blocks by name.
+/// How much of a stream is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Share {
-    pub stripes: u32,
-    pub of: u32,
+pub enum Share {
+    /// These stripes of so many, for as long as it lasts; none for items alone. What is planned goes before what isn't.
+    Feed { stripes: Stripes, of: StripeCount, planned: bool },
+    /// Blocks by name.
+    Blocks,
 }
 
 /// Why a child gets nothing.

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use swarm::part::{STRIPES_MAX, Stripes};
+use tokio::sync::Notify;
 use trust::BoxKey;
 
 /// Boxes that are counted one by one.
@@ -17,14 +19,83 @@ pub struct Flow {
     pub sent: u64,
     /// Bit i: stripe i comes from it just now.
     pub takes: u16,
-    /// Bit i: stripe i goes to it just now.
-    pub gives: u16,
+    /// Feeds by which each stripe goes to it just now: two for a moment, while one replaces the other.
+    giving: [u8; STRIPES_MAX as usize],
+    /// Those of them that the coordinator planned.
+    planned: [u8; STRIPES_MAX as usize],
+}
+
+/// Those of which there is at least one.
+fn counted(feeds: &[u8]) -> Stripes {
+    let some = (0..).zip(feeds).filter(|(_, feeds)| **feeds > 0);
+    some.fold(Stripes::NONE, |all, (stripe, _)| all.with(stripe))
+}
+
+impl Flow {
+    /// What goes to it just now.
+    #[must_use]
+    pub fn gives(&self) -> Stripes {
+        counted(&self.giving)
+    }
+
+    /// What of it the coordinator planned.
+    #[must_use]
+    pub fn gives_planned(&self) -> Stripes {
+        counted(&self.planned)
+    }
+}
+
+/// Counts what a feed gives for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Giving {
+    tally: Arc<Tally>,
+    child: BoxKey,
+    stripes: Stripes,
+    planned: bool,
+    /// It has to make room.
+    evicted: Arc<Notify>,
+}
+
+impl Giving {
+    pub(crate) fn new(tally: Arc<Tally>, child: BoxKey, stripes: Stripes, planned: bool) -> Self {
+        let evicted = Arc::<Notify>::default();
+        if !planned && !stripes.is_empty() {
+            tally.loose().push((stripes, Arc::clone(&evicted)));
+        }
+        let giving = Self { tally, child, stripes, planned, evicted };
+        giving.count(|feeds| feeds.saturating_add(1));
+        giving
+    }
+
+    /// When others have to have its place.
+    pub(crate) async fn evicted(&self) {
+        self.evicted.notified().await;
+    }
+
+    fn count(&self, change: impl Fn(u8) -> u8) {
+        self.tally.with(&self.child, |flow| {
+            for stripe in self.stripes.iter().map(usize::from) {
+                flow.giving.get_mut(stripe).into_iter().for_each(|feeds| *feeds = change(*feeds));
+                let planned = flow.planned.get_mut(stripe).filter(|_| self.planned);
+                planned.into_iter().for_each(|feeds| *feeds = change(*feeds));
+            }
+        });
+    }
+}
+
+impl Drop for Giving {
+    fn drop(&mut self) {
+        self.count(|feeds| feeds.saturating_sub(1));
+        self.tally.loose().retain(|(_, evicted)| !Arc::ptr_eq(evicted, &self.evicted));
+    }
 }
 
 /// Of one stream at this box.
 #[derive(Debug, Default)]
 pub struct Tally {
     flows: Mutex<BTreeMap<BoxKey, Flow>>,
+    /// Feeds that nobody planned, the newest last; as many as there are connections.
+    loose: Mutex<Vec<(Stripes, Arc<Notify>)>>,
     /// Blocks that were checked and kept.
     pub verified: AtomicU64,
     /// Blocks and items that failed their check.
@@ -36,6 +107,21 @@ pub struct Tally {
 impl Tally {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<BoxKey, Flow>> {
         self.flows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn loose(&self) -> MutexGuard<'_, Vec<(Stripes, Arc<Notify>)>> {
+        self.loose.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends feeds that nobody planned, the newest first, until so many stripes are free.
+    pub(crate) fn evict(&self, stripes: u32) {
+        let mut freed = 0;
+        while freed < stripes
+            && let Some((its, evicted)) = self.loose().pop()
+        {
+            freed += its.len();
+            evicted.notify_one();
+        }
     }
 
     pub(crate) fn with(&self, key: &BoxKey, change: impl FnOnce(&mut Flow)) {

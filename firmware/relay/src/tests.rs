@@ -50,6 +50,28 @@ async fn stripes_come_from_several_parents_and_one_may_vanish() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_one_has_no_room_for_comes_from_another() {
+    let world = World::new(4);
+    world.publish(0);
+    world.carry(1, &[0]);
+    world.carry(2, &[0]);
+    world.push(0, 10).await;
+    world.limit(1, 1);
+    world.carry(3, &[1, 2]);
+    world.push(0, 40).await;
+    until("all of it comes", || world.parts(3) >= 40).await;
+    assert_eq!(world.live(3).gaps(), 0);
+    world.compare(0, 3).await;
+    let takes = |at| {
+        let flows = world.tally(3).flows();
+        flows.iter().find(|(from, _)| *from == world.key(at)).map_or(0, |(_, flow)| flow.takes.count_ones())
+    };
+    assert_eq!((takes(1), takes(2)), (1, 7), "of eight");
+    let gives = world.tally(1).flows().iter().map(|(_, flow)| flow.gives().len()).sum::<u32>();
+    assert_eq!(gives, 1, "and it knows what it gives");
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_leaves_is_left_before_it_is_gone() {
     let world = World::new(4);
     world.publish(0);

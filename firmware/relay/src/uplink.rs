@@ -6,13 +6,22 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use crate::turns::{Class, Turn, Turns};
+
 /// On the line, per 100 bytes of blocks: an inner packet of 1280 bytes carries 1208 of them, and becomes 1360 with
 /// WireGuard, UDP and IPv6 around it.
 const ON_THE_LINE_PERCENT: u64 = 113;
+/// Of what comes, what goes out to acknowledge it: a packet of 152 bytes for each two or three that came.
+const ACKNOWLEDGED_PERCENT: usize = 5;
 /// What may go out at once after a pause.
 const BURST: Duration = Duration::from_millis(10);
-/// A part of 200 ms less what is usual.
-const BEHIND: Duration = Duration::from_millis(150);
+/// A block waits for its turn at most so long: a second less than until the child gives its part up.
+const LATE: Duration = Duration::from_secs(2);
+/// Blocks that wait for longer are late.
+const ON_TIME: Duration = Duration::from_millis(250);
+/// When all were late for so long, there is more than the line carries, or was once: then what is late is left out, until
+/// the line is on time again (as CoDel does it with packets, RFC 8289).
+const LATE_FOR: Duration = Duration::from_millis(600);
 /// A sender looks again at least this often whether the rate has changed.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -23,11 +32,19 @@ pub struct Uplink {
     rate: watch::Sender<Option<u64>>,
     /// When what was allowed so far will have gone out.
     gone: Arc<Mutex<Instant>>,
+    turns: Turns,
+    /// Since when all blocks are late.
+    late_since: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Default for Uplink {
     fn default() -> Self {
-        Self { rate: watch::Sender::new(None), gone: Arc::new(Mutex::new(Instant::now())) }
+        Self {
+            rate: watch::Sender::new(None),
+            gone: Arc::new(Mutex::new(Instant::now())),
+            turns: Turns::default(),
+            late_since: Arc::default(),
+        }
     }
 }
 
@@ -42,11 +59,34 @@ impl Uplink {
         *self.rate.borrow()
     }
 
-    /// Whether what was allowed already takes longer than a part lasts.
+    /// Whether what was promised has come late for a while.
     #[must_use]
     pub fn is_behind(&self) -> bool {
-        let gone = *self.gone.lock().unwrap_or_else(PoisonError::into_inner);
-        self.rate().is_some() && gone > Instant::now() + BEHIND
+        let late = *self.late_since.lock().unwrap_or_else(PoisonError::into_inner);
+        late.is_some_and(|since| since.elapsed() > LATE_FOR)
+    }
+
+    /// How long a block may wait.
+    pub(crate) fn patience(&self) -> Duration {
+        if self.is_behind() { ON_TIME } else { LATE }
+    }
+
+    /// A block has waited for so long.
+    pub(crate) fn note_late(&self, late: Duration) {
+        let mut since = self.late_since.lock().unwrap_or_else(PoisonError::into_inner);
+        *since = if late > ON_TIME { since.or_else(|| Some(Instant::now())) } else { None };
+    }
+
+    /// Until a block may begin that a child wants at this time.
+    pub(crate) async fn turn(&self, class: Class, wanted: Instant) -> Turn {
+        if self.rate().is_none() { Turn::free() } else { self.turns.take(class, wanted).await }
+    }
+
+    /// The same for what goes out even in a pause, and is little.
+    pub(crate) async fn pace(&self, bytes: usize) {
+        if self.rate() != Some(0) {
+            self.take(bytes).await;
+        }
     }
 
     /// Waits until these bytes may go out.
@@ -64,18 +104,40 @@ impl Uplink {
         }
     }
 
+    /// Something has to go out at once; what waits goes later by as much.
+    pub(crate) fn spend(&self, bytes: usize) {
+        if let Some(rate) = self.rate().filter(|rate| *rate > 0) {
+            let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+            *gone = from(*gone) + lasts(bytes, rate);
+        }
+    }
+
+    /// These bytes came: what acknowledges them goes out on the same line.
+    pub(crate) fn handle_received(&self, bytes: usize) {
+        self.spend(bytes * ACKNOWLEDGED_PERCENT / 100);
+    }
+
     /// When these bytes may go; none if that is too far off to be promised.
     fn book(&self, bytes: usize, rate: u64) -> Option<Instant> {
         let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let from = (*gone).max(now.checked_sub(BURST).unwrap_or(now));
-        if from > now + LOOK_EVERY {
+        let from = from(*gone);
+        if from > Instant::now() + LOOK_EVERY {
             return None;
         }
-        let bits = bytes as u64 * 8 * ON_THE_LINE_PERCENT / 100;
-        *gone = from + Duration::from_nanos(bits.saturating_mul(1_000_000_000) / rate);
+        *gone = from + lasts(bytes, rate);
         Some(from)
     }
+}
+
+fn from(gone: Instant) -> Instant {
+    let now = Instant::now();
+    gone.max(now.checked_sub(BURST).unwrap_or(now))
+}
+
+/// On the line.
+fn lasts(bytes: usize, rate: u64) -> Duration {
+    let bits = bytes as u64 * 8 * ON_THE_LINE_PERCENT / 100;
+    Duration::from_nanos(bits.saturating_mul(1_000_000_000) / rate)
 }
 
 #[cfg(test)]

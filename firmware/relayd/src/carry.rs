@@ -11,13 +11,14 @@ mod house;
 mod keep;
 mod line;
 mod origin;
+mod room;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use relay::{Share, Shown, Tally, Uplink};
+use relay::{Shown, Tally, Uplink};
 use serve::Wanted;
 use store::{Live, Store};
 use stream::StreamName;
@@ -42,14 +43,13 @@ const CARRIED_MAX: usize = 32;
 const UNKNOWN_FOR: Duration = Duration::from_secs(3);
 /// Names that are remembered as unknown.
 const UNKNOWN_MAX: usize = 256;
-/// How long a viewer waits for the coordinator's word.
 /// As `relay::Uplink` counts what is around the bytes.
 const ON_THE_LINE_PERCENT: u64 = 113;
-/// A quarter of the line, while children change their parents.
-const ROOM_SLACK: u64 = 4;
+/// The coordinator hears what this box can give of its own streams so often.
 const OFFER_EVERY: Duration = Duration::from_secs(3);
 /// How long children have to find others when this box stops.
 const LEAVE_FOR: Duration = Duration::from_millis(700);
+/// How long a viewer waits for the coordinator's word.
 const ASK_MAX: Duration = Duration::from_secs(4);
 /// How long a viewer waits until a parent has shown whose the stream is.
 const SHOWN_MAX: Duration = Duration::from_secs(4);
@@ -77,6 +77,8 @@ pub(crate) struct Carriers {
     pub(crate) origins: Origins,
     pub(crate) uplink: Uplink,
     limit_bps: Option<u64>,
+    /// What the guard allowed at most of late, and when it allowed so much.
+    recent: Mutex<Option<(u64, Instant)>>,
     guarded: bool,
     leaving: watch::Sender<bool>,
     carried: Mutex<BTreeMap<StreamName, Carried>>,
@@ -116,39 +118,12 @@ impl Carriers {
             origins,
             uplink,
             limit_bps: uplink_bps_max,
+            recent: Mutex::default(),
             guarded,
             leaving: watch::Sender::new(false),
             carried: Mutex::default(),
             unknown: Mutex::default(),
         }))
-    }
-
-    /// Whether the line carries another child beside those that it has: few get all, rather than all get too little.
-    /// What one child takes is not counted against itself, since it may be changing its stripes.
-    fn has_room(&self, name: &StreamName, child: &BoxKey, share: Share) -> bool {
-        // The guard lets go of the rate for moments; what the friend allows is what counts here.
-        let Some(limit) = self.limit_bps else { return self.uplink.rate() != Some(0) };
-        if share.stripes == 0 {
-            // What is asked for by name comes after what was promised.
-            return limit > 0 && !self.uplink.is_behind();
-        }
-        let rate = |name: &StreamName| {
-            let newest = self.store.get(name).and_then(|live| live.newest_part());
-            newest.map_or(0, |item| item.stamp().average_bps * ON_THE_LINE_PERCENT / 100)
-        };
-        let stripes = |flow: &relay::Flow| u64::from(flow.gives.count_ones());
-        let given: u64 = self
-            .tallies()
-            .iter()
-            .map(|(name, tally, _)| {
-                let flows = tally.flows();
-                let others = flows.iter().filter(|(key, _)| key != child);
-                rate(name) * others.map(|(_, flow)| stripes(flow)).sum::<u64>() / u64::from(share.of)
-            })
-            .sum();
-        let stripe = rate(name) / u64::from(share.of);
-        // For a moment more than the line carries: else two children wait for each other's place for ever.
-        given + stripe * u64::from(share.stripes) <= limit + stripe.max(limit / ROOM_SLACK)
     }
 
     /// Tells the coordinator what this box can give of its own streams, again and again. Never ends.
@@ -317,7 +292,7 @@ impl Carriers {
         let failed: Vec<_> = failed.iter().rev().take(wire::parents::PARENTS_MAX).copied().collect();
         ParentsRequest {
             stream: name.clone(),
-            uplink_bps: self.limit_bps.or_else(|| self.uplink.rate()),
+            uplink_bps: self.capacity(),
             sending_bps: 0,
             viewers,
             takes: List::try_from(takes).unwrap_or_default(),

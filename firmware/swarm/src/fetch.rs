@@ -72,6 +72,11 @@ pub const PULL_BLOCKS_MAX: u16 = 64;
 pub const PULL_MS_MAX: u64 = 3_000;
 /// At least this between two [`Command::Starved`].
 pub const STARVED_MS: u64 = 2_000;
+/// Where many begin at once, what each has to give comes to itself late: a child is patient until so many parts in a row
+/// came without a pull,
+const SETTLED_PARTS: u32 = 10;
+/// and at most for so long.
+const SETTLING_MS: u64 = 8_000;
 /// While nothing else is due.
 const IDLE_MS: u64 = 1_000;
 
@@ -109,6 +114,11 @@ pub struct Fetch {
     extra: u8,
     extra_at: Millis,
     starved_at: Option<Millis>,
+    /// When the first header came since something is wanted.
+    began: Option<Millis>,
+    /// Parts in a row since then that came without a pull.
+    calm: u32,
+    settling: bool,
     commands: VecDeque<Command>,
     next: Millis,
 }
@@ -135,6 +145,9 @@ impl Fetch {
             extra: 0,
             extra_at: Millis(0),
             starved_at: None,
+            began: None,
+            calm: 0,
+            settling: true,
             commands: VecDeque::new(),
             next: Millis(0),
         }
@@ -169,16 +182,27 @@ impl Fetch {
         self.parents.values_mut().for_each(|parent| parent.pulls = 0);
         (self.floor, self.newest) = (None, None);
         self.news.clear();
+        (self.began, self.calm, self.settling) = (None, 0, true);
         self.step(now);
     }
 
-    /// The head of the response is there.
-    pub fn handle_opened(&mut self, id: FeedId, now: Millis) {
+    /// The head of the response is there: the parent gives these stripes. For the others it has no room.
+    pub fn handle_opened(&mut self, id: FeedId, given: Stripes, now: Millis) {
         let Some(feed) = self.feeds.get_mut(&id) else { return };
         let Phase::Opening { .. } = feed.phase else { return };
         feed.phase = Phase::Open { since: now };
-        let (parent, wanted, from) = (feed.parent, feed.wanted, feed.from);
+        let (parent, refused, from) = (feed.parent, feed.asked.without(given), feed.from);
+        (feed.asked, feed.wanted) = (feed.asked.both(given), feed.wanted.both(given));
+        let wanted = feed.wanted;
         self.hear(parent, now);
+        for index in refused.iter() {
+            if let Some(stripe) = self.stripes.get_mut(usize::from(index)) {
+                stripe.coming = stripe.coming.filter(|coming| *coming != id);
+            }
+        }
+        if let Some(parent) = self.parents.get_mut(&parent) {
+            if refused.is_empty() { parent.handle_room() } else { parent.handle_loss(Loss::Refused, now) }
+        }
         for index in wanted.iter() {
             let Some(stripe) = self.stripes.get_mut(usize::from(index)) else { continue };
             stripe.coming = None;
@@ -205,6 +229,7 @@ impl Fetch {
             return Header::Refused;
         }
         self.hear(from, now);
+        self.began = self.began.or(Some(now));
         self.feeds.values_mut().filter(|feed| feed.parent == from).for_each(|feed| feed.handle_header(part));
         if let Some(parent) = self.parents.get_mut(&from) {
             parent.newest = parent.newest.max(Some(part));
@@ -280,6 +305,8 @@ impl Fetch {
             self.credit = (self.credit + 1).min(most);
             flight.take(block);
             if flight.is_whole() {
+                let pulled = !flight.pulled.is_empty();
+                self.calm = if pulled { 0 } else { self.calm.saturating_add(1) };
                 self.thank(part);
                 self.end(part);
             }
@@ -360,6 +387,9 @@ impl Fetch {
     /// Everything that time or an event may have made due.
     fn step(&mut self, now: Millis) {
         self.next = now.plus(IDLE_MS);
+        let new = self.began.is_none_or(|began| now.since(began) < SETTLING_MS);
+        // Once it is over it doesn't come back.
+        self.settling &= new && self.calm < SETTLED_PARTS;
         self.end_late(now);
         self.judge(now);
         self.arrange(now);
@@ -448,8 +478,8 @@ impl Fetch {
 }
 
 /// Blocks that can be pulled at least, and in parts, before others came by feeds. Each that did adds a quarter.
-const CREDIT_MIN: u32 = 160;
-const CREDIT_PARTS: u32 = 16;
+const CREDIT_MIN: u32 = 240;
+const CREDIT_PARTS: u32 = 24;
 /// Headers whose time is remembered.
 const NEWS_MAX: usize = 64;
 /// What is taken for the length of a part, whatever headers say.

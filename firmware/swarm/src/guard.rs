@@ -138,6 +138,15 @@ impl Guard {
         }
     }
 
+    /// Nothing is sent for others, so nobody knows what would be too much: it may begin again as at the start, or with what
+    /// the line has carried.
+    pub fn handle_idle(&mut self, start_bps: Option<u64>) {
+        let start = start_bps.unwrap_or(self.settings.limit_bps / 4).max(self.proven_bps);
+        self.rate_bps = self.rate_bps.max(start.min(self.settings.limit_bps));
+        self.ceiling_bps = None;
+        self.current.clear();
+    }
+
     /// A probe didn't come back in a second.
     pub fn handle_lost(&mut self, sent_bps: u64, now: Millis) {
         self.lost += 1;

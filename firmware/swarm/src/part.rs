@@ -85,6 +85,18 @@ impl Stripes {
         Self(self.0 & !other.0)
     }
 
+    /// Those that are in both.
+    #[must_use]
+    pub const fn both(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// The first so many of them.
+    #[must_use]
+    pub fn first(self, count: u32) -> Self {
+        self.iter().zip(0..count).fold(Self::NONE, |some, (stripe, _)| some.with(stripe))
+    }
+
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0

@@ -6,6 +6,7 @@
 //!
 //! frame:  kind (1) | length (4, big-endian) | content
 //! ```
+//! The answer to the first names in [`STRIPES_HEADER`] which of the stripes it brings: for the others there is no room.
 //! A child changes its stripes by another feed; the old one is closed. docs/relay-protocol.md tells the rest. This
 //! module is pure: it refuses to judge, and to hold more than one frame.
 
@@ -19,6 +20,8 @@ pub use request::{BadRequest, BlocksRequest, FeedRequest, Request};
 pub const PORT: u16 = 7468;
 /// Of answers made of frames.
 pub const MEDIA_TYPE: &str = "application/vnd.relaybox.feed";
+/// Which stripes a feed brings, as `stripes=` of its request says it. 503 only where there is room for none of them.
+pub const STRIPES_HEADER: &str = "relaybox-stripes";
 /// A parent says something at least every second.
 pub const ALIVE_EVERY_MS: u64 = 1000;
 /// Whoever hears nothing on a feed for so long gives it up.

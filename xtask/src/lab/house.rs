@@ -202,7 +202,9 @@ impl<'a> House<'a> {
         std::fs::write(&config, settings).context("writing settings")?;
         let mut run = self.relayd(site, "run");
         run.args(["--rtmp", "[::]:1935", "--http", "[::]:8080", "--config"]).arg(&config).args(arguments);
-        run.arg("--data-dir").arg(dir).env("RUST_LOG", words);
+        run.arg("--data-dir")
+            .arg(dir)
+            .env("RUST_LOG", std::env::var("LAB_LOG").unwrap_or_else(|_| words.to_owned()));
         self.starts += 1;
         let log = self.world.dir().join(format!("{}-{}.log", site.name, self.starts));
         let child = Child::start(&format!("relayd of {}", site.name), &run, &log)?;

@@ -99,6 +99,9 @@ impl<W: Ways, J: Judge> Carrier<W, J> {
             return self.fetch.handle_bad(parent, Fault::Stale, now);
         }
         let now = self.now();
+        if let Some(key) = self.key_of(parent) {
+            tracing::trace!(msn = id.msn, part = id.part, blocks, box.id = %key.fingerprint(), "item");
+        }
         match self.fetch.handle_header(parent, id, Shape { blocks, duration_ms }, now) {
             Header::Fresh => {}
             Header::Known | Header::Old | Header::Refused => return,
@@ -133,6 +136,10 @@ impl<W: Ways, J: Judge> Carrier<W, J> {
             return self.fault(parent, Fault::Forged, "a block that is not the part's");
         }
         let len = block.bytes.len() as u64;
+        if let Some(key) = self.key_of(parent) {
+            tracing::trace!(msn = id.msn, part = id.part, block = index, box.id = %key.fingerprint(), "block");
+        }
+        self.config.uplink.handle_received(block.bytes.len());
         self.fetch.handle_block(parent, id, block.index, now);
         if self.config.live.take_block(&item, index, block.bytes) != BlockTaken::Again {
             Tally::count(&self.config.tally.verified);

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use store::{Live, Producer, Sealer, Store, StoreConfig};
 use stream::playlist::Reload;
 use stream::{Codec, CutPart, EpochId, EpochRecord, ObjectName, StreamName, Ticks, TrackConfig, Tracks};
-use swarm::part::{StripeCount, Stripes};
+use swarm::part::{STRIPES_MAX, StripeCount, Stripes};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -50,6 +50,8 @@ struct Machine {
     deed: Mutex<Deed>,
     dead: watch::Sender<bool>,
     leaving: watch::Sender<bool>,
+    /// Stripes that it gives to each child at most.
+    room: Mutex<u32>,
     reports: Mutex<Vec<Report>>,
     hellos: Mutex<Option<watch::Receiver<Option<Shown>>>>,
 }
@@ -91,11 +93,20 @@ impl House for Holder {
         self.0.leaving.subscribe()
     }
 
-    fn give(&self, name: &StreamName, _child: &BoxKey, _share: Share) -> Result<Given, Refused> {
+    fn give(&self, name: &StreamName, _child: &BoxKey, share: Share) -> Result<Given, Refused> {
         let live = self.0.store.get(name).ok_or(Refused::NotHere)?;
         let own = self.0.hello.borrow().is_some().then(|| self.0.hello.subscribe());
         let hello = own.or_else(|| self.0.hellos.lock().unwrap().clone()).ok_or(Refused::NotHere)?;
-        Ok(Given { live, hello })
+        let Share::Feed { stripes, .. } = share else {
+            return Ok(Given { live, stripes: Stripes::NONE, evicts: 0, hello });
+        };
+        let room = *self.0.room.lock().unwrap();
+        let stripes = stripes.first(room);
+        if stripes.is_empty() && room == 0 {
+            Err(Refused::NoRoom)
+        } else {
+            Ok(Given { live, stripes, evicts: 0, hello })
+        }
     }
 }
 
@@ -226,6 +237,7 @@ impl World {
                 deed: Mutex::new(Deed::Honest),
                 dead: watch::Sender::new(false),
                 leaving: watch::Sender::new(false),
+                room: Mutex::new(u32::from(STRIPES_MAX)),
                 reports: Mutex::default(),
                 hellos: Mutex::default(),
             })
@@ -319,6 +331,7 @@ impl World {
             live,
             stripes: StripeCount::USUAL,
             tally: Arc::clone(&self.machines[at].tally),
+            uplink: self.machines[at].uplink.clone(),
         };
         let ways = Pipes { world: self.clone(), own: at };
         let (list, listed) = watch::channel(parents);
@@ -364,6 +377,11 @@ impl World {
 
     pub(super) fn tally(&self, at: usize) -> Arc<Tally> {
         Arc::clone(&self.machines[at].tally)
+    }
+
+    /// So many stripes to each child.
+    pub(super) fn limit(&self, at: usize, stripes: u32) {
+        *self.machines[at].room.lock().unwrap() = stripes;
     }
 
     pub(super) fn uplink(&self, at: usize) -> Uplink {

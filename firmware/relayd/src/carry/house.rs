@@ -21,16 +21,16 @@ impl House for Holder {
 
     fn give(&self, name: &StreamName, child: &BoxKey, share: Share) -> Result<Given, Refused> {
         let carriers = &self.0;
-        if !carriers.has_room(name, child, share) {
-            return Err(Refused::NoRoom);
-        }
-        if let Some(shown) = carriers.origins.shown(name) {
-            let live = carriers.store.get(name).ok_or(Refused::NotHere)?;
-            return Ok(Given { live, hello: shown });
-        }
-        let carried = lock(&carriers.carried);
-        let carried = carried.get(name).ok_or(Refused::NotHere)?;
-        Ok(Given { live: Arc::clone(&carried.live), hello: carried.shown.clone() })
+        let (live, hello) = match carriers.origins.shown(name) {
+            Some(shown) => (carriers.store.get(name).ok_or(Refused::NotHere)?, shown),
+            None => {
+                let carried = lock(&carriers.carried);
+                let carried = carried.get(name).ok_or(Refused::NotHere)?;
+                (Arc::clone(&carried.live), carried.shown.clone())
+            }
+        };
+        let (stripes, evicts) = carriers.room(name, child, share)?;
+        Ok(Given { live, stripes, evicts, hello })
     }
 }
 

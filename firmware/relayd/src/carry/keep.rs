@@ -27,10 +27,16 @@ const OVER_FOR: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Between two questions, however badly it goes.
 const ASK_PAUSE: Duration = Duration::from_secs(1);
-/// A parent that failed is named to the coordinator for so long.
+/// A parent that forged something is named to the coordinator for so long.
+const FORGED_FOR: Duration = Duration::from_secs(u32::MAX as u64);
+/// One that broke the rules.
 const FAILED_FOR: Duration = Duration::from_secs(60);
+/// One that was gone or slow: it may have had nothing itself, and is soon needed again.
+const MISSED_FOR: Duration = Duration::from_secs(15);
 /// What a path is taken to be while nobody measured it, in milliseconds.
 const ROUND_TRIP_MS: u64 = 60;
+/// One that is silent is asked again within this.
+const SILENT_FOR: Duration = Duration::from_secs(4);
 const REPORTS_MAX: usize = 32;
 
 pub(super) struct Keep {
@@ -55,12 +61,14 @@ impl Keep {
             live: Arc::clone(&self.live),
             stripes,
             tally: Arc::clone(&self.tally),
+            uplink: self.carriers.uplink.clone(),
         };
         let (ways, judge) = (Roads(Arc::clone(&self.carriers)), Arc::new(Court(Arc::clone(&self.carriers))));
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(Carrier::run(config, ways, judge, named, shows, reports));
         let mut heard = (self.newest(), TokioInstant::now());
         let mut failed: Vec<(BoxKey, Instant)> = Vec::new();
+        let mut silent: Vec<(BoxKey, TokioInstant)> = Vec::new();
         let mut asked = TokioInstant::now();
         let mut next = asked + Duration::from_secs(u64::from(answer.next_s.clamp(1, 60)));
         loop {
@@ -68,11 +76,15 @@ impl Keep {
                 report = told.recv() => match report {
                     None => break,
                     Some(Report::Starved) => next = next.min(asked + ASK_PAUSE),
+                    // It is asked again here; elsewhere it may have been asked later, and has something.
+                    Some(Report::Demoted { fault: Fault::Empty, .. }) => {}
+                    // Whether it is gone or only stood still for a moment is known when it is asked again.
+                    Some(Report::Demoted { parent, fault: Fault::Silent }) => {
+                        silent.push((parent, TokioInstant::now() + SILENT_FOR));
+                        silent.truncate(REPORTS_MAX);
+                    }
                     Some(Report::Demoted { parent, fault }) => {
-                        // One that serves nothing wrong, but is gone or slow, may be named again later.
-                        let for_good = fault == Fault::Forged;
-                        let until = if for_good { Duration::from_secs(u64::from(u32::MAX)) } else { FAILED_FOR };
-                        failed.push((parent, Instant::now() + until));
+                        failed.push((parent, Instant::now() + failed_for(fault)));
                         next = next.min(asked + ASK_PAUSE);
                     }
                 },
@@ -81,6 +93,13 @@ impl Keep {
                     next = asked + self.ask_again(&mut failed, &parents, &answer).await;
                 }
                 () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+            for (parent, _) in silent.extract_if(.., |(_, due)| *due <= TokioInstant::now()) {
+                let flows = self.tally.flows();
+                if flows.iter().all(|(key, flow)| *key != parent || flow.takes == 0) {
+                    failed.push((parent, Instant::now() + MISSED_FOR));
+                    next = next.min(asked + ASK_PAUSE);
+                }
             }
             if !self.is_wanted() {
                 break;
@@ -159,11 +178,19 @@ impl Keep {
     }
 
     fn is_wanted(&self) -> bool {
-        let gives = self.tally.flows().iter().any(|(_, flow)| flow.gives != 0);
+        let gives = self.tally.flows().iter().any(|(_, flow)| !flow.gives().is_empty());
         if self.live.is_watched() || gives {
             *lock(&self.wanted) = Instant::now();
             return true;
         }
         lock(&self.wanted).elapsed() < IDLE
+    }
+}
+
+const fn failed_for(fault: Fault) -> Duration {
+    match fault {
+        Fault::Forged => FORGED_FOR,
+        Fault::NotAsked | Fault::Lied => FAILED_FOR,
+        Fault::Stale | Fault::Empty | Fault::Silent | Fault::Starved | Fault::Slow => MISSED_FOR,
     }
 }

@@ -29,6 +29,8 @@ const AGAIN_AFTER: Duration = Duration::from_secs(10);
 const LIMIT_BPS: u64 = 100_000_000;
 /// Below this rate of giving there is nothing to guard.
 const IDLE_BPS: u64 = 50_000;
+/// Looks in a row with nothing to guard: then it begins anew.
+const IDLE_AFTER: u32 = 10;
 /// Answers in a row that may be missing before the coordinator counts as away, and not the line as full.
 const AWAY_AFTER: u32 = 10;
 
@@ -75,14 +77,20 @@ async fn attend(carriers: &Carriers, guard: &mut Guard) -> Result<()> {
     let began = Instant::now();
     let mut every = interval(PROBE_EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut sent, mut lost) = (Sent::now(carriers), 0);
+    let (mut sent, mut lost, mut idle) = (Sent::now(carriers), 0, 0_u32);
     loop {
         every.tick().await;
         let before = std::mem::replace(&mut sent, Sent::now(carriers));
         let bps = before.bps(&sent);
         if bps < IDLE_BPS {
+            idle += 1;
+            if idle == IDLE_AFTER {
+                guard.handle_idle(carriers.limit_bps);
+                carriers.allow(guard.allowed_bps());
+            }
             continue;
         }
+        idle = 0;
         let round_trip = probe(&socket).await?;
         let now = Millis(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
         match round_trip {
@@ -99,8 +107,8 @@ async fn attend(carriers: &Carriers, guard: &mut Guard) -> Result<()> {
         let allowed = guard.allowed_bps();
         if carriers.uplink.rate() != Some(allowed) {
             tracing::trace!(allowed, queue_ms = guard.queue_ms(), "given at most");
-            carriers.uplink.set(Some(allowed));
         }
+        carriers.allow(allowed);
     }
 }
 

@@ -60,7 +60,9 @@ impl Crowd {
                     member.outs.retain(|out| out.child != child);
                 }
             }
-            Event::Opened { child, feed } => self.tell(child, |member| member.fetch.handle_opened(feed, now)),
+            Event::Opened { child, feed, stripes } => {
+                self.tell(child, |member| member.fetch.handle_opened(feed, stripes, now));
+            }
             Event::Lost { child, feed, why } => self.tell(child, |member| {
                 member.feeds.remove(&feed);
                 member.fetch.handle_lost(feed, why, now);
@@ -246,7 +248,7 @@ impl Crowd {
 
     fn act(&mut self, id: u32, command: Command) {
         match command {
-            Command::Open { feed, parent, stripes, from } => {
+            Command::Open { feed, parent, stripes, from, planned: _ } => {
                 if let Some(member) = self.member_mut(id) {
                     member.feeds.insert(feed, parent);
                 }
@@ -301,12 +303,14 @@ impl Crowd {
         if !wanted {
             return;
         }
-        if !member.has_room(child, stripes) {
+        let given = member.room(child, stripes);
+        if given.is_empty() && !stripes.is_empty() {
             self.tally.refused += u64::from(self.measures);
             return self.events.plan(back, Event::Lost { child, feed, why: Loss::Refused });
         }
+        let stripes = given;
         member.outs.push(Out { child, feed, stripes, from, gone_at: None });
-        self.events.plan(back, Event::Opened { child, feed });
+        self.events.plan(back, Event::Opened { child, feed, stripes });
         let first = number(from).max(self.newest.saturating_sub(KEPT));
         for n in first..self.newest {
             let Some(member) = self.member(parent) else { return };

@@ -63,6 +63,7 @@ pub(super) enum Event {
     Opened {
         child: u32,
         feed: FeedId,
+        stripes: Stripes,
     },
     Lost {
         child: u32,

@@ -123,14 +123,16 @@ impl Member {
 
     /// Whether another feed of a child has room. A child that changes its stripes doesn't count twice. For a moment
     /// there may be a quarter more than is planned: where two wait for each other's places, one has to begin.
-    pub(super) fn has_room(&self, child: u32, stripes: Stripes) -> bool {
-        let mut children: BTreeMap<u32, Stripes> = BTreeMap::from([(child, stripes)]);
+    pub(super) fn room(&self, child: u32, stripes: Stripes) -> Stripes {
+        let mut children: BTreeMap<u32, Stripes> = BTreeMap::new();
         for out in &self.outs {
             let all = children.entry(out.child).or_default();
             *all = all.and(out.stripes);
         }
-        children.values().map(|stripes| stripes.len()).sum::<u32>()
-            <= u32::from(self.slots + (self.slots / 4).max(1))
+        let own = children.get(&child).copied().unwrap_or_default();
+        let given: u32 = children.values().map(|stripes| stripes.len()).sum();
+        let free = u32::from(self.slots + (self.slots / 4).max(1)).saturating_sub(given);
+        stripes.both(own).and(stripes.without(own).first(free))
     }
 
     pub(super) fn timeout(&self) -> u64 {

@@ -107,6 +107,8 @@ pub enum Command {
         feed: FeedId,
         parent: ParentId,
         stripes: Stripes,
+        /// The coordinator wants them to come from there.
+        planned: bool,
         from: Option<PartId>,
     },
     Close {

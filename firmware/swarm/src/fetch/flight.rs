@@ -13,6 +13,8 @@ use crate::part::{BlockIndex, Blocks, PartId, STRIPES_MAX, StripeCount, Stripes}
 pub(crate) struct Asked {
     pub(crate) blocks: Blocks,
     pub(crate) since: Millis,
+    /// Stripes of which it had said by then that it holds them.
+    pub(crate) claimed: Stripes,
     /// Nothing is expected of it any more, but its end was not told yet.
     pub(crate) forsaken: bool,
 }

@@ -19,6 +19,8 @@ const NEWS_MS: u64 = 100;
 const STALE_MS: u64 = 2_000;
 /// A parent that lives but has no part itself yet, as all have when a fleet begins at once, gets so long.
 const WARMING_MS: u64 = 2_000;
+/// The same while a child settles.
+const PATIENT_MS: u64 = 1_200;
 /// Blocks that others had to bring for a stripe until its parent is slow.
 const HELPED_MAX: u8 = 12;
 /// As many are enough where nothing else came for three bounds.
@@ -32,6 +34,11 @@ impl Fetch {
     /// Two parts and the round trip to the parent: longer silence is no accident.
     pub(super) fn bound(&self, parent: ParentId) -> u64 {
         (2 * self.part_ms + self.round_trip(parent)).clamp(300, 2_000)
+    }
+
+    /// The same, for what a parent is blamed for.
+    fn patience(&self, parent: ParentId) -> u64 {
+        if self.settling { self.bound(parent).max(PATIENT_MS) } else { self.bound(parent) }
     }
 
     pub(super) fn round_trip(&self, parent: ParentId) -> u64 {
@@ -92,14 +99,24 @@ impl Fetch {
             return;
         }
         let Some(behind) = behind.map(|behind| behind.max(opened)) else { return };
+        if newest.is_none() {
+            return self.demote(id, Fault::Empty, now);
+        }
         // A feed begins with what is new, and a parent far from the origin has that later.
         let bounds = if heard > opened { 1 } else { 3 };
-        let silent = heard.plus(bounds * self.bound(id)).max(behind.plus(NEWS_MS + self.round_trip(id) / 2));
+        let silent =
+            heard.plus(bounds * self.patience(id)).max(behind.plus(NEWS_MS + self.round_trip(id) / 2));
         if self.due(silent, now) {
             self.demote(id, Fault::Silent, now);
         } else if self.due(behind.plus(STALE_MS + self.round_trip(id)), now) {
             self.demote(id, Fault::Stale, now);
         }
+    }
+
+    /// A feed of it brings this part, and would say that it is whole there.
+    pub(super) fn tells(&self, id: ParentId, part: PartId) -> bool {
+        let open = |feed: &Feed| feed.parent == id && feed.opened_at().is_some() && feed.covers(part);
+        self.feeds.values().any(open)
     }
 
     /// Has shown no part since it was first asked, and not for long.
@@ -117,7 +134,7 @@ impl Fetch {
             if self.warms(id, now) {
                 continue;
             }
-            let starved = last.unwrap_or(opened).plus(3 * self.bound(id));
+            let starved = last.unwrap_or(opened).plus(3 * self.patience(id));
             if helped >= HELPED_STARVED && self.due(starved, now) {
                 self.demote(id, Fault::Starved, now);
             } else if helped >= HELPED_MAX {

@@ -6,6 +6,8 @@ use crate::part::{PartId, Stripes};
 
 /// A first fault that is no forgery keeps a parent out this long; each further one twice as long.
 pub(crate) const DEMOTED_MS: u64 = 10_000;
+/// The same where it was only silent: often a line or a machine that stood still for a moment.
+pub(crate) const SILENT_MS: u64 = 3_000;
 /// The longest that a fault which is no forgery keeps a parent out.
 pub(crate) const DEMOTED_MS_MAX: u64 = 600_000;
 /// Good behaviour for so long makes earlier faults forgotten.
@@ -13,9 +15,9 @@ const FORGOTTEN_MS: u64 = 600_000;
 /// After a dial that failed; doubled each time.
 const DIAL_MS: u64 = 250;
 const DIAL_MS_MAX: u64 = 15_000;
-/// After a parent said that it has no room; doubled each time.
-const REFUSED_MS: u64 = 1_000;
-const REFUSED_MS_MAX: u64 = 60_000;
+/// After a parent said that it has no room; doubled each time. Places come free as others move.
+const REFUSED_MS: u64 = 500;
+const REFUSED_MS_MAX: u64 = 8_000;
 /// A parent that said that it leaves is not asked for so long.
 const LEAVING_MS: u64 = 60_000;
 /// Blocks that nobody asked it for; one more is a fault.
@@ -32,6 +34,8 @@ pub enum Fault {
     Lied,
     /// Only parts that are long over.
     Stale,
+    /// It lives, but has nothing yet: not its fault, when many begin at once, and never held against it later.
+    Empty,
     /// Nothing comes from it, while others go on.
     Silent,
     /// Headers come, but no blocks, while others bring theirs.
@@ -171,8 +175,10 @@ impl Parent {
         {
             self.faults = 0;
         }
-        let until = now.plus(doubled(DEMOTED_MS, self.faults, DEMOTED_MS_MAX));
-        self.faults += 1;
+        let times = if fault == Fault::Empty { 0 } else { self.faults };
+        let base = if fault == Fault::Silent { SILENT_MS } else { DEMOTED_MS };
+        let until = now.plus(doubled(base, times, DEMOTED_MS_MAX));
+        self.faults += u32::from(fault != Fault::Empty);
         self.strays = 0;
         self.standing = Standing::Demoted { until };
         Some(until)
@@ -199,8 +205,13 @@ impl Parent {
     }
 
     /// A feed gave something, so dials are worth their time.
-    pub(crate) fn handle_fed(&mut self) {
-        (self.dials_failed, self.refusals) = (0, 0);
+    pub(crate) const fn handle_fed(&mut self) {
+        self.dials_failed = 0;
+    }
+
+    /// It gives all that it was asked for last.
+    pub(crate) const fn handle_room(&mut self) {
+        self.refusals = 0;
     }
 
     /// Whether that was one too many. What comes after it was taken out is no further fault.
@@ -240,7 +251,7 @@ mod tests {
         assert!(!parent.opens(Millis(1499)) && parent.opens(Millis(1500)));
         parent.handle_loss(Loss::Refused, Millis(2000));
         assert!(parent.keeps(0, Millis(2000)), "what it carries stays");
-        assert!(!parent.opens(Millis(2999)) && parent.opens(Millis(3000)));
+        assert!(!parent.opens(Millis(2499)) && parent.opens(Millis(2500)));
         parent.handle_loss(Loss::Leaving, Millis(8000));
         assert!(!parent.keeps(0, Millis(8000)) && !parent.opens_in_need(Millis(8000)));
     }

@@ -132,7 +132,7 @@ impl Fetch {
 
     /// Opens what is wished and not there.
     fn follow(&mut self, wishes: &[Option<ParentId>], now: Millis) {
-        let mut opens: BTreeMap<ParentId, Stripes> = BTreeMap::new();
+        let mut opens: BTreeMap<(ParentId, bool), Stripes> = BTreeMap::new();
         for (index, wish) in (0..).zip(wishes) {
             let Some(wish) = *wish else { continue };
             let Some(stripe) = self.stripes.get_mut(usize::from(index)) else { continue };
@@ -147,12 +147,13 @@ impl Fetch {
             let there = self.live(index).filter(|(_, feed)| feed.parent == wish);
             let fits = there.is_some_and(|(_, feed)| feed.asked == feed.wanted || !able);
             if !fits && able {
-                let stripes = opens.entry(wish).or_default();
+                let planned = self.parents.get(&wish).is_some_and(|parent| parent.assigned.contains(index));
+                let stripes = opens.entry((wish, planned)).or_default();
                 *stripes = stripes.with(index);
             }
         }
-        for (parent, stripes) in opens {
-            let feed = self.open(parent, stripes, now);
+        for ((parent, planned), stripes) in opens {
+            let feed = self.open(parent, stripes, planned, now);
             for index in stripes.iter() {
                 if let Some(stripe) = self.stripes.get_mut(usize::from(index)) {
                     stripe.coming = Some(feed);
@@ -201,16 +202,16 @@ impl Fetch {
             let id = *id;
             fed.insert(id);
             needed -= 1;
-            self.open(id, Stripes::NONE, now);
+            self.open(id, Stripes::NONE, false, now);
         }
     }
 
-    fn open(&mut self, parent: ParentId, stripes: Stripes, now: Millis) -> FeedId {
+    fn open(&mut self, parent: ParentId, stripes: Stripes, planned: bool, now: Millis) -> FeedId {
         self.feeds_made += 1;
         let feed = FeedId(self.feeds_made);
         let from = self.opens_from();
         self.feeds.insert(feed, Feed::new(parent, stripes, from, now));
-        self.commands.push_back(Command::Open { feed, parent, stripes, from });
+        self.commands.push_back(Command::Open { feed, parent, stripes, planned, from });
         // Until it must have been answered.
         self.next = self.next.min(now.plus(OPEN_MS + 2 * self.round_trip(parent)));
         feed

@@ -27,7 +27,6 @@ impl Fetch {
     pub fn handle_pulled(&mut self, from: ParentId, part: PartId, end: Pulled, now: Millis) {
         let Some(flight) = self.flights.get_mut(&part) else { return self.step(now) };
         let Some(asked) = flight.asked.remove(&from) else { return };
-        let claims = flight.claims.get(&from).copied().unwrap_or_default();
         let missing: Vec<_> = asked.blocks.iter().filter(|block| !flight.has(*block)).collect();
         if !missing.is_empty() {
             let tried = flight.tried.entry(from).or_insert(Tried { times: 0, last: now });
@@ -41,8 +40,8 @@ impl Fetch {
             parent.pulls = parent.pulls.saturating_sub(1);
         }
         let count = self.config.stripes;
-        let lied =
-            end != Pulled::Failed && missing.iter().any(|block| claims.contains(count.of(part, *block)));
+        let lied = end != Pulled::Failed
+            && missing.iter().any(|block| asked.claimed.contains(count.of(part, *block)));
         if lied {
             self.demote(from, Fault::Lied, now);
         }
@@ -115,7 +114,8 @@ impl Fetch {
 
     fn ask(&mut self, id: ParentId, part: PartId, blocks: Blocks, now: Millis) {
         let Some(flight) = self.flights.get_mut(&part) else { return };
-        flight.asked.insert(id, Asked { blocks: blocks.clone(), since: now, forsaken: false });
+        let claimed = flight.claims.get(&id).copied().unwrap_or_default();
+        flight.asked.insert(id, Asked { blocks: blocks.clone(), since: now, claimed, forsaken: false });
         if let Some(parent) = self.parents.get_mut(&id) {
             parent.pulls += 1;
         }
@@ -178,7 +178,10 @@ impl Fetch {
             let asked = flight.asked.contains_key(&id);
             let lively = parent.heard.is_some_and(|heard| now.since(heard) < LIVELY_MS);
             let soon = lively && parent.newest < Some(flight.id);
-            let comes = owes == Some(id) && !passed;
+            // Whoever has a feed says at once when a part is whole there. Where many begin at once, asking all of them
+            // for what none of them has takes the line from what they wait for.
+            let lacks = self.settling && self.tells(id, flight.id) && !flight.claims.contains_key(&id);
+            let comes = owes == Some(id) && !passed || lacks;
             if comes || !parent.listed || parent.is_banned() || full || !again || asked || soon {
                 return None;
             }

@@ -30,6 +30,8 @@ pub struct FeedRequest {
     pub of: u8,
     /// Bit i is stripe i; 0 asks for items alone.
     pub stripes: u16,
+    /// The coordinator named this parent for them: they go before what others take without being told.
+    pub planned: bool,
     /// The first part that is wanted; none: where the parent thinks that watching can begin.
     pub from: Option<PartName>,
 }
@@ -57,6 +59,9 @@ pub enum BadRequest {
 impl fmt::Display for FeedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{PREFIX}{}/feed?of={}&stripes={}", self.name, self.of, self.stripes)?;
+        if self.planned {
+            write!(f, "&planned=1")?;
+        }
         match &self.from {
             Some(from) => write!(f, "&from={from}"),
             None => Ok(()),
@@ -115,7 +120,8 @@ fn feed(name: StreamName, query: &str) -> Result<FeedRequest, BadRequest> {
         return Err(BadRequest::Query("stripes"));
     }
     let from = value(query, "from").map(str::parse).transpose().map_err(|_| BadRequest::Query("from"))?;
-    Ok(FeedRequest { name, of, stripes, from })
+    let planned = value(query, "planned") == Some("1");
+    Ok(FeedRequest { name, of, stripes, planned, from })
 }
 
 fn blocks(name: StreamName, query: &str) -> Result<BlocksRequest, BadRequest> {
@@ -160,7 +166,8 @@ mod tests {
     fn requests_are_read_back() {
         let part = PartName { epoch: EpochId(0xab), msn: 12, part: 0 };
         let name: StreamName = "ana".parse().unwrap();
-        let feed = |from| FeedRequest { name: name.clone(), of: 4, stripes: 5, from };
+        let feed =
+            |from| FeedRequest { name: name.clone(), of: 4, stripes: 5, planned: from == Some(part), from };
         for request in [
             Request::Feed(feed(None)),
             Request::Feed(feed(Some(part))),
@@ -170,7 +177,7 @@ mod tests {
         }
         assert_eq!(
             String::from(Request::Feed(feed(Some(part)))),
-            "/relay/1/ana/feed?of=4&stripes=5&from=00000000000000ab.12.0"
+            "/relay/1/ana/feed?of=4&stripes=5&planned=1&from=00000000000000ab.12.0"
         );
     }
 

@@ -22,13 +22,17 @@ pub(crate) struct Compared {
     pub(crate) different: usize,
 }
 
-/// Asks these boxes until they are at the same part, and compares.
+/// Asks these boxes until each has answered for the same part, and compares what they said then.
 pub(crate) fn compare(circle: &Circle<'_>, names: &[&str]) -> Result<Option<Compared>> {
+    let mut said: Vec<BTreeMap<playlist::Place, String>> = vec![BTreeMap::new(); names.len()];
     for _ in 0..TRIES {
-        let texts = fetch(circle, names)?;
-        let places: Vec<_> = texts.iter().map(|text| playlist::media(text).next).collect();
-        if places.iter().all(|place| *place == places[0]) {
-            let all: Vec<Segments> = texts.iter().map(|text| segments(text)).collect();
+        for (said, text) in said.iter_mut().zip(fetch(circle, names)?) {
+            said.insert(playlist::media(&text).next, text);
+        }
+        let Some((first, others)) = said.split_first() else { break };
+        let shared = first.keys().rev().find(|place| others.iter().all(|other| other.contains_key(place)));
+        if let Some(place) = shared {
+            let all: Vec<Segments> = said.iter().map(|said| segments(&said[place])).collect();
             return Ok(Some(held_against(&all)));
         }
     }

@@ -183,7 +183,9 @@ impl World {
         match event {
             Event::Opened(feed) => {
                 self.answered.insert(feed);
-                self.fetch.handle_opened(feed, now);
+                // One that was closed meanwhile may be answered all the same.
+                let given = self.open.get(&feed).map_or(Stripes::NONE, |(_, stripes)| *stripes);
+                self.fetch.handle_opened(feed, given, now);
             }
             Event::Lost(feed, why) => {
                 self.open.remove(&feed);
@@ -269,7 +271,9 @@ impl World {
     fn drain(&mut self) {
         while let Some(command) = self.fetch.poll_command() {
             match command {
-                Command::Open { feed, parent, stripes, from } => self.dial(feed, parent, stripes, from),
+                Command::Open { feed, parent, stripes, from, planned: _ } => {
+                    self.dial(feed, parent, stripes, from);
+                }
                 Command::Close { feed } => {
                     assert!(self.open.remove(&feed).is_some(), "{feed:?} was open");
                     self.plan(1, Event::Lost(feed, Loss::Failed));
