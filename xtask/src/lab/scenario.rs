@@ -3,6 +3,7 @@
 //! A scenario finds facts, from bytes that were checked and counters in routers; one that does not hold fails it. An
 //! error means that the lab itself failed.
 
+mod device;
 mod flood;
 mod joins;
 mod lines;
@@ -40,9 +41,10 @@ pub(crate) enum Scenario {
     Clock1970,
     TimeToFirstByte,
     Viewer,
+    InterfaceRemade,
 }
 
-pub(crate) const SCENARIOS: [Scenario; 11] = [
+pub(crate) const SCENARIOS: [Scenario; 12] = [
     Scenario::CoordinatorKilled,
     Scenario::RouterReboot,
     Scenario::Roam,
@@ -54,6 +56,7 @@ pub(crate) const SCENARIOS: [Scenario; 11] = [
     Scenario::Clock1970,
     Scenario::TimeToFirstByte,
     Scenario::Viewer,
+    Scenario::InterfaceRemade,
 ];
 
 impl Scenario {
@@ -71,6 +74,7 @@ impl Scenario {
             Scenario::Clock1970 => "clock-1970",
             Scenario::TimeToFirstByte => "time-to-first-byte",
             Scenario::Viewer => "viewer",
+            Scenario::InterfaceRemade => "interface-remade",
         }
     }
 
@@ -87,7 +91,8 @@ impl Scenario {
             | Scenario::UdpBlocked8Mbit
             | Scenario::Clock1970
             | Scenario::TimeToFirstByte
-            | Scenario::Viewer => false,
+            | Scenario::Viewer
+            | Scenario::InterfaceRemade => false,
         }
     }
 
@@ -104,6 +109,7 @@ impl Scenario {
             Scenario::Clock1970 => joins::clock_1970(scene, report),
             Scenario::TimeToFirstByte => joins::time_to_first_byte(scene, report),
             Scenario::Viewer => viewer::viewer(scene, report),
+            Scenario::InterfaceRemade => device::interface_remade(scene, report),
         }
     }
 }
@@ -303,7 +309,7 @@ mod tests {
     #[test]
     fn a_scenario_is_chosen_by_its_name() {
         assert_eq!("roam".parse(), Ok(Chosen(vec![Scenario::Roam])));
-        assert_eq!("all".parse::<Chosen>().unwrap().0.len(), 11);
+        assert_eq!("all".parse::<Chosen>().unwrap().0.len(), 12);
         assert!("rome".parse::<Chosen>().unwrap_err().contains("mtu-black-hole"));
     }
 
