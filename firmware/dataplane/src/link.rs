@@ -38,6 +38,10 @@ const SEND_PATIENCE: Duration = Duration::from_millis(20);
 /// Tries to find one port that is free for both families.
 const PORT_TRIES: usize = 16;
 
+/// Outside, a datagram of IPv4 that is too long for a link may be cut: better than lost. What routers say of the path's
+/// length is not believed (ip(7), IP_PMTUDISC_OMIT): the kernel would refuse to cut many datagrams at once by it.
+const MAY_BE_CUT: sockopt::Ipv4PathMtuDiscovery = sockopt::Ipv4PathMtuDiscovery::OMIT;
+
 /// Errors of one socket that are fetched at once.
 const ERRORS_MAX: usize = 64;
 
@@ -158,6 +162,8 @@ impl Link {
             match socket.try_send(to, datagrams, Some(stride)) {
                 Ok(()) => return,
                 Err(Errno::IO | Errno::INVAL) => socket.report_gso(),
+                // Longer than this host's own link: one by one they are cut.
+                Err(Errno::MSGSIZE) => {}
                 Err(error) => return socket.count(error, datagrams.len().div_ceil(stride), to),
             }
         }
@@ -166,6 +172,22 @@ impl Link {
                 socket.count(error, 1, to);
             }
         }
+    }
+
+    /// Sends one datagram that no router may cut, whatever it knows of the way (RFC 8899, 3): those of IPv6 never are.
+    pub(crate) fn send_whole(&self, hop: Hop, datagram: &[u8]) {
+        let Some(socket) = self.towards(hop) else { return };
+        let discover = |how| match hop.to {
+            SocketAddr::V4(_) => sockopt::set_ip_mtu_discover(&socket.socket, how).is_ok(),
+            SocketAddr::V6(_) => true,
+        };
+        // One that could be cut would prove nothing.
+        if discover(sockopt::Ipv4PathMtuDiscovery::PROBE)
+            && let Err(error) = socket.try_send(hop.to, datagram, None)
+        {
+            tracing::trace!(%error, len = datagram.len(), "longer than this host's link");
+        }
+        discover(MAY_BE_CUT);
     }
 
     /// More sockets of IPv4, each on a port of its own; those that can't be opened are missing.
@@ -303,8 +325,7 @@ fn open(address: IpAddr, port: u16, buffer_bytes: Option<usize>) -> io::Result<S
     socket.bind(&SocketAddr::new(address, port).into())?;
     let state = UdpSocketState::new((&socket).into())?;
     if address.is_ipv4() {
-        // Outside, a datagram that is too long for a link may be cut: better than lost.
-        let _ = sockopt::set_ip_mtu_discover(&socket, sockopt::Ipv4PathMtuDiscovery::DONT);
+        let _ = sockopt::set_ip_mtu_discover(&socket, MAY_BE_CUT);
     }
     if state.max_gso_segments() == 1 {
         tracing::warn!("this kernel has no UDP_SEGMENT: datagrams are sent one by one");

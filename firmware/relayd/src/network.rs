@@ -46,8 +46,8 @@ use reconcile::{Change, Peers, changes, wanted};
 use report::{path, shown};
 use standing::Standing;
 
-/// As wg-quick's default, and in every path's reach (RFC 8200, 5).
-const MTU: u16 = mesh::INNER_MTU;
+/// Of the interface. Paths begin with less, and the data plane cuts or refuses what one does not carry.
+const MTU: u16 = mesh::INNER_MTU_MAX;
 /// How often addresses are looked at, and peers' states told.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How often a board without the time looks whether it has it.

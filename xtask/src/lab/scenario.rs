@@ -11,6 +11,7 @@ mod moves;
 mod outage;
 mod relayed;
 mod viewer;
+mod width;
 
 use std::fmt;
 use std::str::FromStr;
@@ -42,9 +43,10 @@ pub(crate) enum Scenario {
     TimeToFirstByte,
     Viewer,
     InterfaceRemade,
+    MtuGrows,
 }
 
-pub(crate) const SCENARIOS: [Scenario; 12] = [
+pub(crate) const SCENARIOS: [Scenario; 13] = [
     Scenario::CoordinatorKilled,
     Scenario::RouterReboot,
     Scenario::Roam,
@@ -57,6 +59,7 @@ pub(crate) const SCENARIOS: [Scenario; 12] = [
     Scenario::TimeToFirstByte,
     Scenario::Viewer,
     Scenario::InterfaceRemade,
+    Scenario::MtuGrows,
 ];
 
 impl Scenario {
@@ -75,6 +78,7 @@ impl Scenario {
             Scenario::TimeToFirstByte => "time-to-first-byte",
             Scenario::Viewer => "viewer",
             Scenario::InterfaceRemade => "interface-remade",
+            Scenario::MtuGrows => "mtu-grows",
         }
     }
 
@@ -92,7 +96,8 @@ impl Scenario {
             | Scenario::Clock1970
             | Scenario::TimeToFirstByte
             | Scenario::Viewer
-            | Scenario::InterfaceRemade => false,
+            | Scenario::InterfaceRemade
+            | Scenario::MtuGrows => false,
         }
     }
 
@@ -110,6 +115,7 @@ impl Scenario {
             Scenario::TimeToFirstByte => joins::time_to_first_byte(scene, report),
             Scenario::Viewer => viewer::viewer(scene, report),
             Scenario::InterfaceRemade => device::interface_remade(scene, report),
+            Scenario::MtuGrows => width::mtu_grows(scene, report),
         }
     }
 }
@@ -309,7 +315,7 @@ mod tests {
     #[test]
     fn a_scenario_is_chosen_by_its_name() {
         assert_eq!("roam".parse(), Ok(Chosen(vec![Scenario::Roam])));
-        assert_eq!("all".parse::<Chosen>().unwrap().0.len(), 12);
+        assert_eq!("all".parse::<Chosen>().unwrap().0.len(), 13);
         assert!("rome".parse::<Chosen>().unwrap_err().contains("mtu-black-hole"));
     }
 
