@@ -2,7 +2,8 @@
 //! agent wants them.
 //!
 //! Datagrams for one place go out many at a time where the kernel can (`UDP_SEGMENT`), and come in many at a time
-//! (`recvmmsg`, `UDP_GRO`). A kernel or a network card that can't is found out once and remembered.
+//! (`recvmmsg`, `UDP_GRO`). A kernel or a network card that can't is found out once and remembered; a kernel without
+//! `recvmmsg` is too old to have put datagrams together.
 
 mod batch;
 mod extra;
@@ -83,6 +84,8 @@ pub(crate) struct Socket {
     /// Datagrams that could not be sent.
     unsent: Cell<u64>,
     gso_reported: Cell<bool>,
+    /// There is no `recvmmsg`.
+    singly: Cell<bool>,
 }
 
 /// Room for what one call receives.
@@ -228,6 +231,9 @@ impl Socket {
     /// Takes what is there. `false` when there was nothing, or nothing more.
     pub(crate) fn receive(&self, received: &mut Received) -> io::Result<bool> {
         received.count = 0;
+        if self.singly.get() {
+            return self.receive_one(received);
+        }
         let mut chunks = received.bytes.chunks_exact_mut(DATAGRAM_BYTES_MAX);
         let mut slices: [IoSliceMut<'_>; RECEIVE_BATCH] =
             std::array::from_fn(|_| IoSliceMut::new(chunks.next().expect("as many chunks as messages")));
@@ -235,6 +241,24 @@ impl Socket {
             Ok(count) => {
                 received.count = count;
                 Ok(count == RECEIVE_BATCH)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::NOSYS) => {
+                tracing::warn!("this kernel has no recvmmsg: datagrams are taken one by one");
+                self.singly.set(true);
+                self.receive_one(received)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn receive_one(&self, received: &mut Received) -> io::Result<bool> {
+        match self.socket.recv_from(&mut received.bytes[..DATAGRAM_BYTES_MAX]) {
+            Ok((len, addr)) => {
+                let meta = &mut received.metas[0];
+                (meta.addr, meta.len, meta.stride) = (addr, len, len);
+                received.count = 1;
+                Ok(true)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
             Err(error) => Err(error),
@@ -334,7 +358,13 @@ fn open(address: IpAddr, port: u16, buffer_bytes: Option<usize>) -> io::Result<S
         tracing::warn!("this kernel has no UDP_GRO: datagrams come one by one");
     }
     let socket = UdpSocket::from_std(socket.into());
-    Ok(Socket { socket, state, unsent: Cell::new(0), gso_reported: Cell::new(false) })
+    Ok(Socket {
+        socket,
+        state,
+        unsent: Cell::new(0),
+        gso_reported: Cell::new(false),
+        singly: Cell::new(false),
+    })
 }
 
 /// Beyond the system's limit where that is allowed, and up to it where not.

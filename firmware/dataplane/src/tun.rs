@@ -64,27 +64,18 @@ impl Tun {
         if !is_name || name == "." || name == ".." {
             return Err(TunError::Name(name.to_owned()));
         }
-        let open = || {
-            let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            rustix::fs::open("/dev/net/tun", flags, Mode::empty())
-                .map_err(|error| TunError::Open(error.into()))
-        };
-        let mut fd = open()?;
-        let mut vnet = true;
-        let mut made = sys::set_interface(fd.as_fd(), name, true);
-        if made == Err(Errno::INVAL) {
-            vnet = false;
-            fd = open()?;
-            made = sys::set_interface(fd.as_fd(), name, false);
-            if made.is_ok() {
-                tracing::warn!("this kernel's TUN has no virtio header: packets go one by one");
-            }
-        }
-        made.map_err(|error| match error {
+        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = rustix::fs::open("/dev/net/tun", flags, Mode::empty())
+            .map_err(|error| TunError::Open(error.into()))?;
+        let vnet = sys::has_vnet_header(fd.as_fd());
+        sys::set_interface(fd.as_fd(), name, vnet).map_err(|error| match error {
             Errno::PERM | Errno::ACCESS => TunError::NotAllowed(name.to_owned()),
             Errno::BUSY => TunError::Busy(name.to_owned()),
             error => TunError::Make { name: name.to_owned(), source: error.into() },
         })?;
+        if !vnet {
+            tracing::warn!("this kernel's TUN has no virtio header: packets go one by one");
+        }
         let offload = if vnet { set_offload(fd.as_fd()) } else { Offload::default() };
         Ok(Tun { fd, name: name.to_owned(), vnet, offload })
     }
