@@ -122,7 +122,7 @@ pub struct Exchange<E: Engine> {
 const STEPS: usize = PAIRS_MAX + 1;
 
 impl<E: Engine> Exchange<E> {
-    /// Packets up to the MTU and a little more can wait for a session.
+    /// `mtu` is the device's: packets up to that can wait for a session.
     pub fn new(key: crate::PrivateKey, mtu: u16, now: Instant) -> Exchange<E> {
         let mut identities = heapless::Vec::new();
         let _ = identities.push((0, E::Identity::new(key)));
@@ -300,9 +300,15 @@ impl<E: Engine> Exchange<E> {
         path(&self.peers, peer.0)
     }
 
+    /// The longest packet that may be sealed for a peer, bytes.
+    pub fn mtu(&self, peer: PeerNumber) -> u16 {
+        let peer = self.peers.get(usize::from(peer.0)).and_then(Option::as_ref);
+        peer.map_or(self.mtu, |peer| peer.mtu)
+    }
+
     /// Bytes of the datagram that a packet of that length becomes.
-    pub fn sealed_len(&self, len: usize) -> usize {
-        packet::padded_len(len, self.mtu) + crate::OVERHEAD_BYTES
+    pub fn sealed_len(&self, peer: PeerNumber, len: usize) -> usize {
+        packet::padded_len(len, self.mtu(peer)) + crate::OVERHEAD_BYTES
     }
 
     /// Encrypts `room[..len]`, for a peer that is [`ready`](Exchange::ready); gives the datagram's length, which is
@@ -316,7 +322,7 @@ impl<E: Engine> Exchange<E> {
         now: Instant,
         out: &mut [u8],
     ) -> Option<usize> {
-        let padded = packet::padded_len(len, self.mtu);
+        let padded = packet::padded_len(len, self.mtu(peer));
         let mut behind = [0; SLACK_BYTES];
         behind[..padded - len].copy_from_slice(&room[len..padded]);
         room[len..padded].fill(0);

@@ -26,6 +26,7 @@ mod peer;
 pub mod plane;
 mod relayed;
 pub mod split;
+mod too_long;
 mod tun;
 pub mod vnet;
 mod waiting;

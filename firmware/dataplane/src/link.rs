@@ -2,7 +2,8 @@
 //! agent wants them.
 //!
 //! Datagrams for one place go out many at a time where the kernel can (`UDP_SEGMENT`), and come in many at a time
-//! (`recvmmsg`, `UDP_GRO`). A kernel or a network card that can't is found out once and remembered.
+//! (`recvmmsg`, `UDP_GRO`). A kernel or a network card that can't is found out once and remembered; a kernel without
+//! `recvmmsg` is too old to have put datagrams together.
 
 mod batch;
 mod extra;
@@ -37,6 +38,10 @@ const SEND_PATIENCE: Duration = Duration::from_millis(20);
 
 /// Tries to find one port that is free for both families.
 const PORT_TRIES: usize = 16;
+
+/// Outside, a datagram of IPv4 that is too long for a link may be cut: better than lost. What routers say of the path's
+/// length is not believed (ip(7), IP_PMTUDISC_OMIT): the kernel would refuse to cut many datagrams at once by it.
+const MAY_BE_CUT: sockopt::Ipv4PathMtuDiscovery = sockopt::Ipv4PathMtuDiscovery::OMIT;
 
 /// Errors of one socket that are fetched at once.
 const ERRORS_MAX: usize = 64;
@@ -79,6 +84,8 @@ pub(crate) struct Socket {
     /// Datagrams that could not be sent.
     unsent: Cell<u64>,
     gso_reported: Cell<bool>,
+    /// There is no `recvmmsg`.
+    singly: Cell<bool>,
 }
 
 /// Room for what one call receives.
@@ -158,6 +165,8 @@ impl Link {
             match socket.try_send(to, datagrams, Some(stride)) {
                 Ok(()) => return,
                 Err(Errno::IO | Errno::INVAL) => socket.report_gso(),
+                // Longer than this host's own link: one by one they are cut.
+                Err(Errno::MSGSIZE) => {}
                 Err(error) => return socket.count(error, datagrams.len().div_ceil(stride), to),
             }
         }
@@ -166,6 +175,22 @@ impl Link {
                 socket.count(error, 1, to);
             }
         }
+    }
+
+    /// Sends one datagram that no router may cut, whatever it knows of the way (RFC 8899, 3): those of IPv6 never are.
+    pub(crate) fn send_whole(&self, hop: Hop, datagram: &[u8]) {
+        let Some(socket) = self.towards(hop) else { return };
+        let discover = |how| match hop.to {
+            SocketAddr::V4(_) => sockopt::set_ip_mtu_discover(&socket.socket, how).is_ok(),
+            SocketAddr::V6(_) => true,
+        };
+        // One that could be cut would prove nothing.
+        if discover(sockopt::Ipv4PathMtuDiscovery::PROBE)
+            && let Err(error) = socket.try_send(hop.to, datagram, None)
+        {
+            tracing::trace!(%error, len = datagram.len(), "longer than this host's link");
+        }
+        discover(MAY_BE_CUT);
     }
 
     /// More sockets of IPv4, each on a port of its own; those that can't be opened are missing.
@@ -206,6 +231,9 @@ impl Socket {
     /// Takes what is there. `false` when there was nothing, or nothing more.
     pub(crate) fn receive(&self, received: &mut Received) -> io::Result<bool> {
         received.count = 0;
+        if self.singly.get() {
+            return self.receive_one(received);
+        }
         let mut chunks = received.bytes.chunks_exact_mut(DATAGRAM_BYTES_MAX);
         let mut slices: [IoSliceMut<'_>; RECEIVE_BATCH] =
             std::array::from_fn(|_| IoSliceMut::new(chunks.next().expect("as many chunks as messages")));
@@ -213,6 +241,24 @@ impl Socket {
             Ok(count) => {
                 received.count = count;
                 Ok(count == RECEIVE_BATCH)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::NOSYS) => {
+                tracing::warn!("this kernel has no recvmmsg: datagrams are taken one by one");
+                self.singly.set(true);
+                self.receive_one(received)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn receive_one(&self, received: &mut Received) -> io::Result<bool> {
+        match self.socket.recv_from(&mut received.bytes[..DATAGRAM_BYTES_MAX]) {
+            Ok((len, addr)) => {
+                let meta = &mut received.metas[0];
+                (meta.addr, meta.len, meta.stride) = (addr, len, len);
+                received.count = 1;
+                Ok(true)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
             Err(error) => Err(error),
@@ -303,8 +349,7 @@ fn open(address: IpAddr, port: u16, buffer_bytes: Option<usize>) -> io::Result<S
     socket.bind(&SocketAddr::new(address, port).into())?;
     let state = UdpSocketState::new((&socket).into())?;
     if address.is_ipv4() {
-        // Outside, a datagram that is too long for a link may be cut: better than lost.
-        let _ = sockopt::set_ip_mtu_discover(&socket, sockopt::Ipv4PathMtuDiscovery::DONT);
+        let _ = sockopt::set_ip_mtu_discover(&socket, MAY_BE_CUT);
     }
     if state.max_gso_segments() == 1 {
         tracing::warn!("this kernel has no UDP_SEGMENT: datagrams are sent one by one");
@@ -313,7 +358,13 @@ fn open(address: IpAddr, port: u16, buffer_bytes: Option<usize>) -> io::Result<S
         tracing::warn!("this kernel has no UDP_GRO: datagrams come one by one");
     }
     let socket = UdpSocket::from_std(socket.into());
-    Ok(Socket { socket, state, unsent: Cell::new(0), gso_reported: Cell::new(false) })
+    Ok(Socket {
+        socket,
+        state,
+        unsent: Cell::new(0),
+        gso_reported: Cell::new(false),
+        singly: Cell::new(false),
+    })
 }
 
 /// Beyond the system's limit where that is allowed, and up to it where not.

@@ -8,6 +8,8 @@ use std::io;
 use std::net::IpAddr;
 
 use futures_util::TryStreamExt as _;
+use rtnetlink::packet_core::Nla as _;
+use rtnetlink::packet_route::link::{InfoData, InfoKind, LinkAttribute, LinkInfo, LinkMessage};
 use rtnetlink::packet_route::route::RouteScope;
 use rtnetlink::{LinkUnspec, RouteMessageBuilder};
 use rustix::io::Errno;
@@ -25,6 +27,8 @@ pub enum NetworkError {
     Netlink(#[source] io::Error),
     #[error("there is no interface {0:?}")]
     NoInterface(String),
+    #[error("cannot ask the kernel about the interface")]
+    Look(#[source] Box<rtnetlink::Error>),
     #[error("cannot set {what} of the interface")]
     Set { what: String, source: Box<rtnetlink::Error> },
 }
@@ -40,23 +44,80 @@ pub struct Network {
     may_change: bool,
 }
 
+/// What there is under a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Absent,
+    /// `None`: only who may change the network may open it.
+    Tun {
+        owner: Option<u32>,
+    },
+    Other,
+}
+
+/// `IFLA_TUN_OWNER` of linux/if_link.h.
+const TUN_OWNER: u16 = 1;
+
+/// Looks what there is under a name, and leaves it as it is.
+pub(crate) fn standing(name: &str) -> Result<Standing, NetworkError> {
+    let found = runtime()?.block_on(async { Ok(find(name).await?.1) })?;
+    Ok(found.map_or(Standing::Absent, |link| standing_of(&link)))
+}
+
+fn standing_of(link: &LinkMessage) -> Standing {
+    let infos = link.attributes.iter().filter_map(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => Some(infos),
+        _ => None,
+    });
+    let (mut is_tun, mut owner) = (false, None);
+    for info in infos.flatten() {
+        match info {
+            LinkInfo::Kind(kind) => is_tun = *kind == InfoKind::Tun,
+            LinkInfo::Data(InfoData::Tun(told)) => {
+                let mut id = [0; 4];
+                if let Some(told) = told.iter().find(|nla| nla.kind() == TUN_OWNER && nla.value_len() == 4) {
+                    told.emit_value(&mut id);
+                    owner = Some(u32::from_ne_bytes(id));
+                }
+            }
+            _ => {}
+        }
+    }
+    if is_tun { Standing::Tun { owner } } else { Standing::Other }
+}
+
+fn runtime() -> Result<Runtime, NetworkError> {
+    tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(NetworkError::Netlink)
+}
+
+/// To be called on a runtime, which keeps the connection.
+async fn find(name: &str) -> Result<(rtnetlink::Handle, Option<LinkMessage>), NetworkError> {
+    let (connection, handle, _) = rtnetlink::new_connection().map_err(NetworkError::Netlink)?;
+    tokio::spawn(connection);
+    let mut links = handle.link().get().match_name(name.to_owned()).execute();
+    match links.try_next().await {
+        Ok(link) => Ok((handle, link)),
+        Err(error) if errno(&error) == Some(Errno::NODEV) => Ok((handle, None)),
+        Err(error) => Err(NetworkError::Look(Box::new(error))),
+    }
+}
+
+fn errno(error: &rtnetlink::Error) -> Option<Errno> {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => Some(Errno::from_raw_os_error(-message.raw_code())),
+        _ => None,
+    }
+}
+
 impl Network {
     /// Finds the interface.
     ///
     /// # Errors
     /// When there is none of that name, or no netlink.
     pub fn open(name: &str) -> Result<Network, NetworkError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
-        let runtime = runtime.map_err(NetworkError::Netlink)?;
-        let (handle, index) = runtime.block_on(async {
-            let (connection, handle, _) = rtnetlink::new_connection().map_err(NetworkError::Netlink)?;
-            tokio::spawn(connection);
-            let mut links = handle.link().get().match_name(name.to_owned()).execute();
-            match links.try_next().await {
-                Ok(Some(link)) => Ok((handle, link.header.index)),
-                Ok(None) | Err(_) => Err(NetworkError::NoInterface(name.to_owned())),
-            }
-        })?;
+        let runtime = runtime()?;
+        let (handle, link) = runtime.block_on(find(name))?;
+        let index = link.ok_or_else(|| NetworkError::NoInterface(name.to_owned()))?.header.index;
         Ok(Network { runtime, handle, index, addresses: Vec::new(), routes: Vec::new(), may_change: true })
     }
 
@@ -105,18 +166,30 @@ impl Network {
         for prefix in std::mem::take(&mut self.routes) {
             let _ = self.runtime.block_on(self.handle.route().del(self.route(prefix)).execute());
         }
-        let addresses = std::mem::take(&mut self.addresses);
+        let ours = std::mem::take(&mut self.addresses);
+        self.remove_addresses(|address, bits| ours.contains(&(address, bits)));
+    }
+
+    /// Takes away what an earlier use of the interface left: each address of which this says that it is stale. Those
+    /// that the kernel gives every link stay.
+    pub fn remove_stale(&self, is_stale: impl Fn(IpAddr) -> bool) {
+        let is_links_own = |address: IpAddr| match address {
+            IpAddr::V4(_) => false,
+            IpAddr::V6(address) => address.is_unicast_link_local(),
+        };
+        self.remove_addresses(|address, _| is_stale(address) && !is_links_own(address));
+    }
+
+    fn remove_addresses(&self, goes: impl Fn(IpAddr, u8) -> bool) {
+        use rtnetlink::packet_route::address::AddressAttribute;
         self.runtime.block_on(async {
             let mut found = self.handle.address().get().set_link_index_filter(self.index).execute();
             while let Ok(Some(message)) = found.try_next().await {
-                let is_ours = |(address, bits): &(IpAddr, u8)| {
-                    use rtnetlink::packet_route::address::AddressAttribute;
-                    let same = |attribute: &AddressAttribute| {
-                        matches!(attribute, AddressAttribute::Address(at) if at == address)
-                    };
-                    message.header.prefix_len == *bits && message.attributes.iter().any(same)
+                let bits = message.header.prefix_len;
+                let is_one = |attribute: &AddressAttribute| {
+                    matches!(attribute, AddressAttribute::Address(at) if goes(*at, bits))
                 };
-                if addresses.iter().any(is_ours) {
+                if message.attributes.iter().any(is_one) {
                     let _ = self.handle.address().del(message).execute().await;
                 }
             }
@@ -144,11 +217,7 @@ impl Network {
         what: impl Fn() -> String,
     ) -> Result<bool, NetworkError> {
         let Err(error) = done else { return Ok(true) };
-        let errno = match &error {
-            rtnetlink::Error::NetlinkError(message) => Some(Errno::from_raw_os_error(-message.raw_code())),
-            _ => None,
-        };
-        match errno {
+        match errno(&error) {
             Some(Errno::EXIST) => Ok(false),
             Some(Errno::PERM | Errno::ACCESS) => {
                 if std::mem::replace(&mut self.may_change, false) {

@@ -62,6 +62,8 @@ pub(crate) struct Peer<E> {
     pub(crate) pairs: heapless::Vec<Pair<E>, PAIRS_MAX>,
     /// By which way messages go to it.
     pub(crate) path: Option<Path>,
+    /// The longest packet that goes that way.
+    pub(crate) mtu: u16,
     /// For handshake messages from where the peer is known to be.
     pub(crate) bucket: Bucket,
     pub(crate) wants_initiation: bool,
@@ -93,8 +95,9 @@ pub(crate) struct Pair<E> {
 }
 
 impl<E: Engine> Peer<E> {
-    pub(crate) fn new(config: PeerConfig, now: Instant) -> Peer<E> {
+    pub(crate) fn new(config: PeerConfig, mtu: u16, now: Instant) -> Peer<E> {
         Peer {
+            mtu,
             path: config.endpoint.filter(|_| config.mesh.is_none()).map(Path::direct),
             // With a keepalive the peer is to be reached from the first moment.
             wants_initiation: config.keepalive.is_some(),

@@ -88,6 +88,8 @@ pub struct Traffic {
     pub unroutable: u64,
     /// Packets of boxes that they may not send here.
     pub filtered: u64,
+    /// Packets from the device that are too long for their path, and not to be cut.
+    pub too_long: u64,
     /// Frames that the device didn't take.
     pub unwritten: u64,
     /// Datagrams that could not be sent.
@@ -148,6 +150,7 @@ impl Plane {
             batches: Batches::default(),
             traffic: Traffic::default(),
             boxes: boxes.transpose().map_err(PlaneError::Poll)?,
+            answers_left: flow::ANSWERS_MAX,
         };
         let mut plane = Plane { poll, commands, stop, flow, received: Received::default() };
         for peer in config.peers {

@@ -1,7 +1,11 @@
-//! Cuts what the kernel hands over in one piece, up to 64 KiB, into packets that fit the MTU.
+//! Cuts what the kernel hands over in one piece, up to 64 KiB, into packets that fit the device's MTU; and a path that
+//! carries less, as far as that can be: TCP's bytes may be cut anywhere (RFC 9293, 3.7.1), so its packets get shorter, and
+//! nobody has to be told. Refuses other packets that are too long for the path.
 //!
 //! Nothing is copied but headers: the header of each piece is written over the end of the piece before it, which has
 //! been taken by then. So the pieces come in order, and each is gone when the next one comes.
+
+use std::net::IpAddr;
 
 use crate::checksum;
 use crate::packet::{self, BadPacket, Header};
@@ -10,11 +14,17 @@ use crate::vnet::{Checksum, Gso, VnetHeader};
 /// Bytes that have to be there behind a frame, so that each piece can be padded in place.
 pub const SLACK_BYTES: usize = 16;
 
+/// TCP's number (RFC 9293, 3.1).
+const TCP: u8 = 6;
+
 /// The longest headers that are cut: 60 of IPv4 or 40 of IPv6, and 60 of TCP, and some extension headers.
 const HEADERS_MAX: usize = 160;
 
 const FIN: u8 = 0x01;
+const SYN: u8 = 0x02;
+const RST: u8 = 0x04;
 const PSH: u8 = 0x08;
+const URG: u8 = 0x20;
 const CWR: u8 = 0x80;
 
 /// Why a frame can't be cut.
@@ -24,6 +34,8 @@ pub enum SplitError {
     Packet(#[from] BadPacket),
     #[error("the device's header doesn't fit the packet")]
     Header,
+    #[error("too long for the path, and not to be cut")]
+    TooLong,
 }
 
 /// Where things are in a large packet.
@@ -38,10 +50,11 @@ struct Plan {
 /// Hands each packet of the frame to `each`, as a buffer that begins with the packet and has at least
 /// [`SLACK_BYTES`] behind it, and the packet's length. Checksums that the kernel left out are filled in.
 ///
-/// `frame[..len]` is what the device gave after its header.
+/// `frame[..len]` is what the device gave after its header. No packet of it is longer than `longest`, but those of IPv4
+/// that say that they may be cut on their way.
 ///
 /// # Errors
-/// When the header and the packet don't fit each other; nothing was handed over then.
+/// When the header and the packet don't fit each other, or the packet is too long; nothing was handed over then.
 ///
 /// # Panics
 /// When there are fewer than [`SLACK_BYTES`] behind `len`.
@@ -49,10 +62,16 @@ pub fn split(
     header: &VnetHeader,
     frame: &mut [u8],
     len: usize,
+    longest: usize,
     mut each: impl FnMut(&mut [u8], usize),
 ) -> Result<(), SplitError> {
     assert!(len + SLACK_BYTES <= frame.len(), "a frame has slack behind it");
-    let Some(plan) = plan(header, &frame[..len])? else {
+    let plan = match plan(header, &frame[..len])? {
+        Some(plan) => Some(plan.within(longest)?),
+        None if len > longest => shortened(&frame[..len], longest)?,
+        None => None,
+    };
+    let Some(plan) = plan else {
         if let Some(at) = header.checksum {
             complete(&mut frame[..len], at)?;
         }
@@ -109,7 +128,43 @@ fn plan(header: &VnetHeader, frame: &[u8]) -> Result<Option<Plan>, SplitError> {
     Ok(Some(Plan { ip, gso, transport, header_len, piece_len: piece_len.into() }))
 }
 
+/// How a packet is cut that is too long for its path; `None` when it may go as it is.
+fn shortened(packet: &[u8], longest: usize) -> Result<Option<Plan>, SplitError> {
+    let ip = packet::header(packet)?;
+    // Of IPv4, "don't fragment", and any part of a datagram that was cut already (RFC 791, 3.1).
+    let (is_whole, may_be_cut) = match ip.source {
+        IpAddr::V4(_) => (packet[6] & 0x3f == 0 && packet[7] == 0, packet[6] & 0x40 == 0),
+        IpAddr::V6(_) => (true, false),
+    };
+    let transport = ip.header_len;
+    let fixed = packet.get(transport..).and_then(|rest| rest.first_chunk::<20>());
+    let Some(fixed) = fixed.filter(|_| ip.protocol == TCP && is_whole && ip.len == packet.len()) else {
+        return if may_be_cut { Ok(None) } else { Err(SplitError::TooLong) };
+    };
+    let header_len = transport + usize::from(fixed[12] >> 4) * 4;
+    let is_plain = fixed[13] & (SYN | RST | URG) == 0;
+    let fits = header_len >= transport + 20 && header_len <= HEADERS_MAX && header_len < packet.len();
+    if !is_plain || !fits {
+        return Err(SplitError::TooLong);
+    }
+    let gso = if ip.source.is_ipv4() { Gso::TcpV4 } else { Gso::TcpV6 };
+    Plan { ip, gso, transport, header_len, piece_len: packet.len() - header_len }.within(longest).map(Some)
+}
+
 impl Plan {
+    /// The same with shorter pieces, where they have to be.
+    fn within(mut self, longest: usize) -> Result<Plan, SplitError> {
+        let room =
+            longest.checked_sub(self.header_len).filter(|room| *room > 0).ok_or(SplitError::TooLong)?;
+        if self.piece_len > room {
+            if self.gso == Gso::Udp {
+                return Err(SplitError::TooLong);
+            }
+            self.piece_len = room;
+        }
+        Ok(self)
+    }
+
     /// Makes the copied header that of this piece.
     fn finish(&self, piece: &mut [u8], number: u16, offset: usize, is_last: bool) {
         let len = piece.len();
@@ -135,7 +190,7 @@ impl Plan {
                 if number > 0 {
                     transport[13] &= !CWR;
                 }
-                self.check(transport, 6, 16);
+                self.check(transport, TCP, 16);
             }
             Gso::Udp => {
                 let own_len = length(transport.len());
@@ -161,7 +216,7 @@ fn complete(packet: &mut [u8], at: Checksum) -> Result<(), SplitError> {
     }
     let sum = checksum::finish(checksum::sum(&packet[start..]));
     // Offset 6 is UDP's (RFC 768); TCP's is 16.
-    let protocol = if at.offset == 6 { 17 } else { 6 };
+    let protocol = if at.offset == 6 { 17 } else { TCP };
     packet[field..field + 2].copy_from_slice(&never_none(sum, protocol));
     Ok(())
 }

@@ -13,6 +13,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::coalesce::Offload;
+use crate::network::{self, NetworkError, Standing};
 use crate::vnet::{self, VnetHeader};
 
 /// The longest name of an interface, bytes (`IFNAMSIZ` less the closing zero).
@@ -36,6 +37,10 @@ pub enum TunError {
     Busy(String),
     #[error("cannot make the interface {name:?}")]
     Make { name: String, source: io::Error },
+    #[error("the interface {0:?} is no TUN device: somebody else made it, and it is left alone")]
+    Foreign(String),
+    #[error("cannot look whether the interface is there")]
+    Look(#[from] NetworkError),
 }
 
 /// An open device. When it is closed, an interface that was made by it goes.
@@ -59,41 +64,39 @@ impl Tun {
         if !is_name || name == "." || name == ".." {
             return Err(TunError::Name(name.to_owned()));
         }
-        let open = || {
-            let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            rustix::fs::open("/dev/net/tun", flags, Mode::empty())
-                .map_err(|error| TunError::Open(error.into()))
-        };
-        let mut fd = open()?;
-        let mut vnet = true;
-        let mut made = sys::set_interface(fd.as_fd(), name, true);
-        if made == Err(Errno::INVAL) {
-            vnet = false;
-            fd = open()?;
-            made = sys::set_interface(fd.as_fd(), name, false);
-            if made.is_ok() {
-                tracing::warn!("this kernel's TUN has no virtio header: packets go one by one");
-            }
-        }
-        made.map_err(|error| match error {
+        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = rustix::fs::open("/dev/net/tun", flags, Mode::empty())
+            .map_err(|error| TunError::Open(error.into()))?;
+        let vnet = sys::has_vnet_header(fd.as_fd());
+        sys::set_interface(fd.as_fd(), name, vnet).map_err(|error| match error {
             Errno::PERM | Errno::ACCESS => TunError::NotAllowed(name.to_owned()),
             Errno::BUSY => TunError::Busy(name.to_owned()),
             error => TunError::Make { name: name.to_owned(), source: error.into() },
         })?;
+        if !vnet {
+            tracing::warn!("this kernel's TUN has no virtio header: packets go one by one");
+        }
         let offload = if vnet { set_offload(fd.as_fd()) } else { Offload::default() };
         Ok(Tun { fd, name: name.to_owned(), vnet, offload })
     }
 
-    /// Makes the interface for this user, who may then open it without any right; it stays until it is removed. One
-    /// that was left by an earlier start, with the addresses that it had then, goes first.
+    /// Makes the interface for this user, who may then open it without any right; it stays until it is removed. Says
+    /// whether it was made: one that is there for this user is left as it is, since that user may have it open, or be
+    /// about to. One for another user goes first.
     ///
     /// # Errors
-    /// As [`Tun::open`]: `Busy` says that the user has it.
-    pub fn prepare(name: &str, owner: u32) -> Result<(), TunError> {
-        Tun::remove(name)?;
+    /// As [`Tun::open`], and when an interface of that name is no TUN device or can't be looked at.
+    pub fn prepare(name: &str, owner: u32) -> Result<bool, TunError> {
+        match network::standing(name)? {
+            Standing::Tun { owner: Some(other) } if other == owner => return Ok(false),
+            Standing::Tun { .. } => Tun::remove(name)?,
+            Standing::Other => return Err(TunError::Foreign(name.to_owned())),
+            Standing::Absent => {}
+        }
         let tun = Tun::open(name)?;
         let made = sys::set_owner(tun.as_fd(), owner).and_then(|()| sys::set_persistent(tun.as_fd(), true));
-        made.map_err(|error| TunError::Make { name: name.to_owned(), source: error.into() })
+        made.map_err(|error| TunError::Make { name: name.to_owned(), source: error.into() })?;
+        Ok(true)
     }
 
     /// Takes an interface away that was prepared; there may be none.

@@ -103,7 +103,7 @@ fn ten_thousand_packets_cost_no_memory() {
     for _ in 0..250 {
         let now = Instant::now();
         frame[..packet.len()].copy_from_slice(&packet);
-        split::split(&header, &mut frame, packet.len(), |room, len| {
+        split::split(&header, &mut frame, packet.len(), 1420, |room, len| {
             let to = a.exchange.ready(peer).expect("a session");
             assert_eq!(to.endpoint().map(|to| to.port()), Some(51820));
             let sealed = a.exchange.seal(peer, room, len, now, &mut datagram).expect("a session");

@@ -43,16 +43,17 @@ pub enum Command {
     /// [`crate::PUNCH`] from the main sockets.
     Punch { to: SocketAddr },
     /// A packet to the peer's mesh address, port [`crate::PORT`] from the same port of the box's own, sealed in the
-    /// peer's session and sent by this path.
-    Message { peer: PeerId, path: Path, payload: Vec<u8> },
+    /// peer's session and sent by this path: `whole`, if it must not be cut into fragments on its way.
+    Message { peer: PeerId, path: Path, payload: Vec<u8>, whole: bool },
     /// [`stun::request`] from the main sockets.
     Stun { to: SocketAddr, transaction: Transaction },
     /// As many more IPv4 sockets, with ids from `first` on.
     OpenSockets { first: SocketId, count: u16 },
     /// Sockets from `first` on are closed, but for the one to keep.
     CloseSockets { first: SocketId, count: u16, keep: Option<SocketId> },
-    /// Sealed packets go by this path from now on; with `None` to nowhere.
-    Use { peer: PeerId, path: Option<Path> },
+    /// Sealed packets go by this path from now on; with `None` to nowhere. Before they are sealed they have at most
+    /// `mtu` bytes.
+    Use { peer: PeerId, path: Option<Path>, mtu: u16 },
     /// The coordinator is to be told where this box can be reached.
     Tell { endpoints: List<Endpoint, ENDPOINTS_MAX>, nat: Nat },
 }
@@ -61,6 +62,8 @@ pub enum Command {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     pub path: Option<Path>,
+    /// The longest packet that goes by it.
+    pub mtu: u16,
     /// Of the path, smoothed.
     pub round_trip: Option<Duration>,
     /// `None` when it is reached straight.
@@ -198,11 +201,15 @@ impl Agent {
         let known = self.path(id) == Some(path);
         if known {
             let around = around!(self, now);
-            if let Some(Some(peer)) = self.peers.get_mut(usize::from(id.0)) {
-                peer.handle_authentic(path, is_data, &around);
+            if let Some(Some(peer)) = self.peers.get_mut(usize::from(id.0))
+                && peer.handle_authentic(path, is_data, &around)
+            {
+                self.next = now;
             }
         } else {
-            self.with(id, now, |peer, around| peer.handle_authentic(path, is_data, around));
+            self.with(id, now, |peer, around| {
+                peer.handle_authentic(path, is_data, around);
+            });
         }
     }
 
@@ -275,6 +282,7 @@ impl Agent {
         let peer = self.peers.get(usize::from(id.0))?.as_ref()?;
         Some(Status {
             path: peer.current(),
+            mtu: peer.mtu(),
             round_trip: peer.round_trip(),
             why_not: peer.why_not(&around!(self, Duration::ZERO)),
             nat: peer.nat(),

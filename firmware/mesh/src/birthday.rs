@@ -108,7 +108,7 @@ impl Punch {
         self.next = now + STEP;
         let mut send = |path: Path, dice: &mut Dice| {
             let probe = Message::Probe { id: ProbeId(dice.number()), news: None };
-            commands.push_back(Command::Message { peer, path, payload: probe.encode() });
+            commands.push_back(Command::Message { peer, path, payload: probe.encode(), whole: false });
         };
         match &mut self.side {
             Side::Hard { first, to, sent } => {

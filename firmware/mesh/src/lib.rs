@@ -20,6 +20,7 @@
 //!   datagrams for, or by way of, another box ([`Path::Box`]).
 //! - Every datagram that was authentic is reported with the path that it came by: [`Agent::handle_authentic`]. The
 //!   data plane doesn't follow a peer by itself.
+//! - Packets that are longer than [`Command::Use`] says are made shorter, or their sender is told.
 //! - Commands are done in their order; one that can't be done is passed over, as if the network had lost it.
 //! - STUN answers on the sockets go to [`Agent::handle_stun`].
 #![no_std]
@@ -38,6 +39,7 @@ mod pair;
 mod path;
 mod peer;
 mod schedule;
+mod width;
 
 pub use agent::{Agent, Command, Config, Status};
 pub use nat::Nat;
@@ -61,3 +63,7 @@ pub const PUNCH: [u8; 1] = [0];
 /// Length of a packet inside of the tunnel that every path must carry before it is used: the least that IPv6 allows
 /// (RFC 8200, 5).
 pub const INNER_MTU: u16 = 1280;
+
+/// The longest packet that is ever tried inside of the tunnel, and the MTU of its device: what a link of 1500 bytes
+/// leaves by IPv6, less UDP and WireGuard's own 32 bytes.
+pub const INNER_MTU_MAX: u16 = 1420;

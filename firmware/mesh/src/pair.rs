@@ -12,6 +12,7 @@ use core::time::Duration;
 
 use crate::message::ProbeId;
 use crate::schedule;
+use crate::width::Width;
 
 /// Probes of which an answer is still waited for.
 const PENDING_MAX: usize = 8;
@@ -57,6 +58,8 @@ pub(crate) struct Pair {
     lost: u8,
     carries: Carries,
     full_tries: u8,
+    /// How long packets may be, beyond [`Carries::Full`].
+    pub(crate) width: Width,
 }
 
 impl Pair {
@@ -72,6 +75,7 @@ impl Pair {
             lost: 0,
             carries: Carries::Unknown,
             full_tries: 0,
+            width: Width::new(Duration::ZERO),
         }
     }
 

@@ -82,7 +82,9 @@ pub(crate) struct Peer {
     phase: Phase,
     current: Option<Path>,
     /// As the data plane was told.
-    used: Option<Path>,
+    used: (Option<Path>, u16),
+    /// The path whose width is being found out.
+    measured: Option<Path>,
     heard: Option<Duration>,
     active: Option<Duration>,
     keep_at: Duration,
@@ -108,7 +110,8 @@ impl Peer {
             pairs: BTreeMap::new(),
             phase: Phase::Calling { made: 0, next: now },
             current: None,
-            used: None,
+            used: (None, INNER_MTU),
+            measured: None,
             heard: None,
             active: None,
             keep_at: now,
@@ -227,10 +230,15 @@ impl Peer {
         }
     }
 
-    pub(crate) fn handle_authentic(&mut self, path: Path, is_data: bool, around: &Around<'_>) {
+    /// Says whether something is due by it.
+    pub(crate) fn handle_authentic(&mut self, path: Path, is_data: bool, around: &Around<'_>) -> bool {
         self.heard = Some(around.now);
+        let woke = is_data && !self.is_active(around.now);
         if is_data {
             self.active = Some(around.now);
+        }
+        if woke {
+            self.keep_at = around.now;
         }
         if let Some(pair) = self.pairs.get_mut(&path) {
             pair.handle_heard();
@@ -241,6 +249,12 @@ impl Peer {
         if self.current.is_none() {
             self.current = Some(path);
         }
+        woke
+    }
+
+    /// Whether packets flow.
+    fn is_active(&self, now: Duration) -> bool {
+        self.active.is_some_and(|at| now.saturating_sub(at) < ACTIVE)
     }
 
     pub(crate) fn handle_message(
@@ -258,14 +272,18 @@ impl Peer {
                     self.handle_news(news, around);
                 }
                 let seen = path.endpoint().and_then(|at| trust::Endpoint::new(at).ok());
-                let answer = padded(Message::Answer { id, seen }, len);
-                commands.push_back(Command::Message { peer: self.id, path, payload: answer });
+                // A longer probe asks for one way alone.
+                let payload = padded(Message::Answer { id, seen }, len.min(usize::from(INNER_MTU) - HEADERS));
+                commands.push_back(Command::Message { peer: self.id, path, payload, whole: false });
             }
             Message::Answer { id, seen } => {
                 if self.news_id == Some(id) {
                     (self.news_id, self.news_left, self.news_at) = (None, 0, None);
                 }
-                if self.pairs.get_mut(&path).is_some_and(|pair| pair.handle_answer(id, around.now)) {
+                let Some(pair) = self.pairs.get_mut(&path) else { return };
+                if pair.width.handle_answer(id, around.now) {
+                    pair.handle_heard();
+                } else if pair.handle_answer(id, around.now) {
                     if path.is_direct() {
                         *own = seen.as_ref().map(trust::Endpoint::address);
                     }
@@ -426,9 +444,15 @@ impl Peer {
 
     /// The path that the data plane has to be told.
     pub(crate) fn poll_use(&mut self) -> Option<Command> {
-        let changed = self.used != self.current;
-        self.used = self.current;
-        changed.then_some(Command::Use { peer: self.id, path: self.current })
+        let new = (self.current, self.mtu());
+        let changed = core::mem::replace(&mut self.used, new) != new;
+        changed.then_some(Command::Use { peer: self.id, path: self.current, mtu: new.1 })
+    }
+
+    /// The longest packet that goes by the path in use.
+    pub(crate) fn mtu(&self) -> u16 {
+        let measured = self.current.filter(|path| path.is_direct() && self.measured == Some(*path));
+        measured.and_then(|path| self.pairs.get(&path)).map_or(INNER_MTU, |pair| pair.width.mtu())
     }
 
     /// A box that may have been a relay is no peer any more.
@@ -456,9 +480,10 @@ impl Peer {
     }
 }
 
+/// The payload of a packet that has `len` bytes less headers, or more if the message is longer.
 fn padded(message: Message, len: usize) -> Vec<u8> {
     let mut payload = message.encode();
-    let len = payload.len().max(len.min(usize::from(INNER_MTU) - HEADERS));
+    let len = payload.len().max(len);
     payload.resize(len, 0);
     payload
 }

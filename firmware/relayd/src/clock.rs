@@ -77,6 +77,7 @@ async fn keep_right(mesh: &Path, state: PathBuf) -> Result<()> {
             let revocations = Kept::read(mesh)?.map(|kept| kept.revocations()).unwrap_or_default();
             match desk.follow(&keeper.hour, &kept.root, &revocations).await {
                 Ok(_) => {
+                    tracing::info!(shown = %hour::shown(), "the coordinator said the time");
                     asked = Some(Instant::now());
                     backoff.handle_success();
                 }

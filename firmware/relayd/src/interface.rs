@@ -9,11 +9,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use dataplane::{Tun, TunError};
+use dataplane::Tun;
 
 use crate::control::kept::{self, Kept};
 use crate::network;
-use crate::settings::{Fragment, Settings, Standalone};
+use crate::settings::{Fragment, Mode, Settings, Standalone};
 
 #[derive(Debug, Parser)]
 pub(crate) struct Args {
@@ -35,20 +35,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.remove {
         return Tun::remove(name).with_context(|| format!("removing the interface {name}"));
     }
-    if settings.standalone == Standalone::Yes {
+    // In a network that was there before, the interface is somebody else's.
+    if settings.standalone == Standalone::Yes || settings.mesh_mode == Mode::External {
         return Ok(());
     }
     let owner = std::fs::metadata(&settings.data_dir);
     let owner = owner.with_context(|| format!("looking at {}", settings.data_dir.display()))?.uid();
-    match Tun::prepare(name, owner) {
-        Ok(()) => tracing::info!(name, owner, "made the interface"),
-        // The daemon runs: its interface is only to get more addresses.
-        Err(TunError::Busy(_)) => {}
-        Err(error) => return Err(error.into()),
+    if Tun::prepare(name, owner)? {
+        tracing::info!(name, owner, "made the interface");
     }
     let dir = kept::directory(&settings.data_dir);
-    match Kept::read(&dir)? {
-        Some(kept) => network::dress_beforehand(name, &dir, &kept),
-        None => Ok(()),
-    }
+    network::dress_beforehand(name, &dir, Kept::read(&dir)?.as_ref())
 }

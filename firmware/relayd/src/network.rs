@@ -4,8 +4,8 @@
 //! coordinator ─ map, revocations ─> judged by trust ─> peers ─> data plane (its own thread: packets, paths)
 //!             <─ places, paths ───────────────────────────────────┘
 //! ```
-//! Refuses to let anything here stop the box's own streams: without the right to make an interface it says so, and the
-//! box goes on without friends. And a fault here never stops packets: they are the other thread's.
+//! Refuses to let anything here stop the box's own streams: without an interface it says so, goes on without friends
+//! and tries again. And a fault here never stops packets: they are the other thread's.
 
 mod device;
 mod external;
@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use dataplane::{
-    Handle, HandleError, MeshPeer, PeerConfig, Prefix, PublicKey, Surroundings, Told as PlaneTold,
+    Handle, HandleError, MeshPeer, Network, PeerConfig, Prefix, PublicKey, Surroundings, Told as PlaneTold,
 };
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
@@ -46,8 +46,8 @@ use reconcile::{Change, Peers, changes, wanted};
 use report::{path, shown};
 use standing::Standing;
 
-/// As wg-quick's default, and in every path's reach (RFC 8200, 5).
-const MTU: u16 = mesh::INNER_MTU;
+/// Of the interface. Paths begin with less, and the data plane cuts or refuses what one does not carry.
+const MTU: u16 = mesh::INNER_MTU_MAX;
 /// How often addresses are looked at, and peers' states told.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How often a board without the time looks whether it has it.
@@ -60,7 +60,12 @@ const JUDGE_EVERY: Duration = Duration::from_secs(60);
 /// A session of a box that started again is its new one, if it is not older.
 const YOUNG: Duration = Duration::from_secs(5);
 
+/// Before the network is tried again, at first and at most.
+const AGAIN_FIRST: Duration = Duration::from_secs(1);
+const AGAIN_MAX: Duration = Duration::from_secs(60);
+
 /// What the box's network is made from.
+#[derive(Clone)]
 pub(crate) struct Plan {
     /// The mesh's folder in the data directory.
     pub(crate) dir: PathBuf,
@@ -83,20 +88,41 @@ pub(crate) struct Plan {
     pub(crate) pulse: Pulse,
 }
 
-/// Keeps the network for as long as the box runs. It ends early only where no network can be had, and says why.
+/// Keeps the network for as long as the box is in the mesh. What can't be had now may be there later: an interface
+/// that is just being made, or a port that another program lets go of.
 pub(crate) async fn run(plan: Plan) {
-    let attended = match plan.mode {
-        Mode::Own => attend(plan).await,
-        Mode::External => external::attend(plan).await,
-    };
-    if let Err(error) = attended {
-        tracing::error!(
-            error = format!("{error:#}"),
-            "this box has no network to its friends; its own streams go on"
-        );
+    let mut again = AGAIN_FIRST;
+    let mut said = String::new();
+    loop {
+        let began = Instant::now();
+        let attended = match plan.mode {
+            Mode::Own => attend(plan.clone()).await,
+            Mode::External => external::attend(plan.clone()).await,
+        };
+        plan.pulse.rest();
+        let Err(error) = attended else {
+            tracing::error!("this box was taken out of the mesh; its own streams go on");
+            return;
+        };
+        if began.elapsed() >= AGAIN_MAX {
+            (again, said) = (AGAIN_FIRST, String::new());
+        }
+        let error = format!("{error:#}");
+        if error == said {
+            tracing::debug!(error, "this box still has no network to its friends");
+        } else {
+            tracing::error!(
+                error,
+                "this box has no network to its friends, and tries again; its own streams go on"
+            );
+            said = error;
+        }
+        tokio::time::sleep(again).await;
+        again = (again * 2).min(AGAIN_MAX);
     }
 }
 
+/// Ends well when the box is out of the mesh.
 async fn attend(plan: Plan) -> Result<()> {
     wait_for_the_time(&plan).await;
     let keys = Keys::open(&plan.dir)?;
@@ -150,10 +176,22 @@ async fn wait_for_the_time(plan: &Plan) {
     tracing::info!(shown = %hour::shown(), "the clock is set");
 }
 
-/// All that the daemon would give its interface, for a daemon that may not.
-pub(crate) fn dress_beforehand(interface: &str, dir: &Path, kept: &Kept) -> Result<()> {
-    device::dress(interface, kept.membership.claims().address, MeshPrefix::of(&kept.mesh()))?;
-    viewers::dress_beforehand(interface, dir, kept)
+/// All that the daemon would give its interface, for a daemon that may not; nothing for a box of no mesh.
+pub(crate) fn dress_beforehand(interface: &str, dir: &Path, kept: Option<&Kept>) -> Result<()> {
+    let mut addresses = Vec::new();
+    let mut viewers = None;
+    if let Some(kept) = kept {
+        let address = kept.membership.claims().address;
+        device::dress(interface, address, MeshPrefix::of(&kept.mesh()))?;
+        addresses.push(IpAddr::V6(address.into()));
+        viewers = viewers::dress_beforehand(interface, dir, kept)?.map(IpAddr::V4);
+    }
+    // By the coordinator's hour the daemon may know of viewers when this board's clock knows of none.
+    let knows_viewers = kept.is_none() || viewers.is_some();
+    addresses.extend(viewers);
+    let is_stale = |address: IpAddr| !addresses.contains(&address) && (address.is_ipv6() || knows_viewers);
+    Network::open(interface)?.remove_stale(is_stale);
+    Ok(())
 }
 
 /// The network as it runs.
@@ -177,7 +215,7 @@ impl Drop for Net {
 }
 
 impl Net {
-    /// Ends when the data plane did, or the talk with the coordinator.
+    /// Ends with an error when the data plane did, and well with the talk to the coordinator.
     async fn run(mut self) -> Result<()> {
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -189,8 +227,7 @@ impl Net {
             tokio::select! {
                 changed = self.plan.heard.changed() => {
                     if changed.is_err() {
-                        self.plan.pulse.rest();
-                        anyhow::bail!("this box was taken out of the mesh");
+                        return Ok(());
                     }
                     self.reconcile().await?;
                     self.find_servers(&mut servers).await;

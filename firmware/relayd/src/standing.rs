@@ -74,10 +74,11 @@ fn table(standing: &Standing) -> String {
     for peer in &standing.peers {
         let number = |n: Option<u32>, unit: &str| n.map_or("-".to_owned(), |n| format!("{n} {unit}"));
         text.push_str(&format!(
-            "  {:<16} {}; round trip {}, handshake {} ago, sent {}, received {}\n",
+            "  {:<16} {}; round trip {}, packets up to {}, handshake {} ago, sent {}, received {}\n",
             peer.name.to_string(),
             peer.path,
             number(peer.round_trip_ms, "ms"),
+            number(peer.packet_bytes_max.map(u32::from), "B"),
             number(peer.handshake_age_s, "s"),
             bytes(peer.sent_bytes),
             bytes(peer.received_bytes),

@@ -31,8 +31,8 @@ pub(crate) enum Inner {
         from: Name,
         datagram: Rc<Datagram>,
     },
-    /// The host's own packet, with a number.
-    Data(u64),
+    /// The host's own packet, with a number and its length.
+    Data(u64, usize),
 }
 
 /// Outer headers of IPv4 and UDP, and what WireGuard adds.
@@ -57,7 +57,7 @@ impl Inner {
             Self::Keepalive => 0,
             Self::Control(payload) => 48 + payload.len(),
             Self::Forward { datagram, .. } | Self::Forwarded { datagram, .. } => 65 + datagram.len(),
-            Self::Data(_) => 1280,
+            Self::Data(_, len) => *len,
         }
     }
 }

@@ -204,13 +204,20 @@ impl Fleet {
         }
     }
 
-    /// Sends packets from one box to another, and sees whether one comes, and how. Takes a second for each try.
+    /// The longest packet that goes from one box to another, as the box says.
+    #[must_use]
+    pub fn width(&self, from: usize, to: usize) -> usize {
+        self.members[from].widths.get(&to).copied().unwrap_or(0)
+    }
+
+    /// Sends packets of that length from one box to another, and sees whether one comes, and how. Takes half a second
+    /// for each try.
     pub fn reach(&mut self, from: usize, to: usize, tries: usize) -> Reach {
         for _ in 0..tries {
             self.data += 1;
             let number = self.data;
             if let Some(path) = self.members[from].uses.get(&to).copied() {
-                self.seal(from, to, path, Inner::Data(number));
+                self.seal(from, to, path, Inner::Data(number, self.width(from, to)));
             }
             self.run_for(Duration::from_millis(500));
             if let Some(path) = self.members[to].received.remove(&number) {
@@ -356,7 +363,7 @@ impl Fleet {
         match command {
             Command::Initiate { peer, paths } => self.call(name, peer, &paths),
             Command::Punch { to } => self.outer(name, SocketId::MAIN, to, Datagram::Punch),
-            Command::Message { peer, path, payload } => {
+            Command::Message { peer, path, payload, .. } => {
                 assert_eq!(payload.first(), Some(&What::Control.byte()), "a control message");
                 if let Some(to) = self.members[name].name(peer) {
                     self.seal(name, to, path, Inner::Control(payload.into()));
@@ -376,8 +383,9 @@ impl Fleet {
                 let range = first.0..first.0 + count;
                 self.members[name].sockets.retain(|_, id| !range.contains(&id.0) || Some(*id) == keep);
             }
-            Command::Use { peer, path } => {
+            Command::Use { peer, path, mtu } => {
                 if let Some(to) = self.members[name].name(peer) {
+                    self.members[name].widths.insert(to, mtu.into());
                     let uses = &mut self.members[name].uses;
                     match path {
                         Some(path) => uses.insert(to, path),

@@ -31,6 +31,8 @@ pub(crate) struct Member {
     pub(crate) agent: Agent,
     pub(crate) sessions: BTreeMap<Name, Session>,
     pub(crate) uses: BTreeMap<Name, Path>,
+    /// The longest packet that goes to each.
+    pub(crate) widths: BTreeMap<Name, usize>,
     pub(crate) peers: Vec<Name>,
     pub(crate) sockets: BTreeMap<u16, SocketId>,
     pub(crate) received: BTreeMap<u64, Path>,
@@ -47,6 +49,7 @@ impl Member {
             agent: Agent::new(config),
             sessions: BTreeMap::new(),
             uses: BTreeMap::new(),
+            widths: BTreeMap::new(),
             peers,
             sockets: BTreeMap::from([(MAIN_PORT, SocketId::MAIN)]),
             received: BTreeMap::new(),

@@ -137,6 +137,93 @@ fn a_path_that_begins_to_swallow_long_packets_is_left() {
     assert_eq!(fleet.reach(0, 1, 3), Reach::Direct, "{}", fleet.describe(0, 1));
 }
 
+/// Of the network's packets: what lies around one inside of the tunnel, by IPv4.
+const OUTSIDE: usize = 60;
+
+/// Packets go both ways for so many seconds, each as long as its sender may make it; says how many of them were lost.
+fn talk(fleet: &mut Fleet, seconds: u64) -> usize {
+    let lost = (0..seconds).map(|_| {
+        usize::from(fleet.reach(0, 1, 1) == Reach::None) + usize::from(fleet.reach(1, 0, 1) == Reach::None)
+    });
+    lost.sum()
+}
+
+#[test]
+fn packets_get_as_long_as_the_path_carries() {
+    for (mtu, found) in [(1500, 1420), (1479, 1408), (1460, 1392), (1400, 1328), (1340, 1280)] {
+        for (one, other) in
+            [(Site::Easy, Site::Easy), (Site::Public, Site::Hard), (Site::V6Only, Site::V6Only)]
+        {
+            let mut fleet = Fleet::new(&plan(5, &[one, other]));
+            fleet.limit(1, mtu);
+            fleet.run_for(SETTLE);
+            assert_eq!((fleet.width(0, 1), fleet.width(1, 0)), (1280, 1280), "nobody sent a packet so far");
+            assert_eq!(talk(&mut fleet, 10), 0, "{}", fleet.describe(0, 1));
+            assert_eq!((fleet.width(0, 1), fleet.width(1, 0)), (found, found), "{one:?} {other:?} {mtu}");
+        }
+    }
+}
+
+#[test]
+fn packets_through_others_stay_short() {
+    for sites in [&[Site::Hard, Site::Hard][..], &[Site::Hard, Site::Hard, Site::Public]] {
+        let mut fleet = Fleet::new(&plan(2, sites));
+        fleet.run_for(SETTLE);
+        assert_eq!(talk(&mut fleet, 10), 0);
+        assert_eq!((fleet.width(0, 1), fleet.width(1, 0)), (1280, 1280));
+    }
+}
+
+#[test]
+fn a_path_that_begins_to_swallow_the_longest_packets_gets_shorter_ones() {
+    let mut fleet = Fleet::new(&plan(5, &[Site::Easy, Site::Public]));
+    fleet.run_for(SETTLE);
+    talk(&mut fleet, 10);
+    assert_eq!(fleet.width(0, 1), 1420);
+    fleet.limit(0, 1400);
+    let lost = talk(&mut fleet, 12);
+    assert!((1..20).contains(&lost), "{lost} of 24 were lost");
+    assert_eq!((fleet.width(0, 1), fleet.reach(0, 1, 1)), (1280, Reach::Direct));
+    assert_eq!(talk(&mut fleet, 90), 0, "while longer ones are tried again");
+    assert_eq!((fleet.width(0, 1), fleet.width(1, 0)), (1328, 1328));
+}
+
+/// One pair whose lines get narrower and wider, with loss. `Err` says what was not as it should be.
+fn narrowed(seed: u64) -> Result<(), String> {
+    let mut dice = Dice::new(seed ^ 0x51de);
+    // Sites that reach each other straight, by a router whose length can be set.
+    let any = |dice: &mut Dice| {
+        [Site::Easy, Site::FullCone, Site::Cgnat, Site::EasyPmp][dice.number() as usize % 4]
+    };
+    let sites = [any(&mut dice), any(&mut dice)];
+    let loss_per_mille = [0, 0, 20, 50][usize::try_from(dice.within(0..4)).unwrap()];
+    let mut fleet = Fleet::new(&Plan { loss_per_mille, ..plan(seed, &sites) });
+    fleet.run_for(SETTLE);
+    for _ in 0..3 {
+        let mtus = [0, 1].map(|_| usize::try_from(dice.within(1340..1520)).unwrap());
+        fleet.limit(0, mtus[0]);
+        fleet.limit(1, mtus[1]);
+        let most = mtus[0].min(mtus[1]) - OUTSIDE;
+        talk(&mut fleet, 30);
+        for (from, to) in [(0, 1), (1, 0)] {
+            let width = fleet.width(from, to);
+            if width > most.max(1280) || fleet.reach(from, to, 6) != Reach::Direct {
+                return Err(format!(
+                    "{sites:?}, loss {loss_per_mille}: {width} of {most}; {}",
+                    fleet.describe(from, to)
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn three_hundred_lines_that_change() {
+    let failed: Vec<_> = (0..300).filter_map(|seed| Some((seed, narrowed(seed).err()?))).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
 /// One fleet with churn. `Err` says what was not as it should be.
 fn churned(seed: u64) -> Result<(), String> {
     let mut dice = Dice::new(seed ^ 0x5eed);

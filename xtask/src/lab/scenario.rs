@@ -3,6 +3,7 @@
 //! A scenario finds facts, from bytes that were checked and counters in routers; one that does not hold fails it. An
 //! error means that the lab itself failed.
 
+mod device;
 mod flood;
 mod joins;
 mod lines;
@@ -10,6 +11,7 @@ mod moves;
 mod outage;
 mod relayed;
 mod viewer;
+mod width;
 
 use std::fmt;
 use std::str::FromStr;
@@ -40,9 +42,11 @@ pub(crate) enum Scenario {
     Clock1970,
     TimeToFirstByte,
     Viewer,
+    InterfaceRemade,
+    MtuGrows,
 }
 
-pub(crate) const SCENARIOS: [Scenario; 11] = [
+pub(crate) const SCENARIOS: [Scenario; 13] = [
     Scenario::CoordinatorKilled,
     Scenario::RouterReboot,
     Scenario::Roam,
@@ -54,6 +58,8 @@ pub(crate) const SCENARIOS: [Scenario; 11] = [
     Scenario::Clock1970,
     Scenario::TimeToFirstByte,
     Scenario::Viewer,
+    Scenario::InterfaceRemade,
+    Scenario::MtuGrows,
 ];
 
 impl Scenario {
@@ -71,6 +77,8 @@ impl Scenario {
             Scenario::Clock1970 => "clock-1970",
             Scenario::TimeToFirstByte => "time-to-first-byte",
             Scenario::Viewer => "viewer",
+            Scenario::InterfaceRemade => "interface-remade",
+            Scenario::MtuGrows => "mtu-grows",
         }
     }
 
@@ -87,7 +95,9 @@ impl Scenario {
             | Scenario::UdpBlocked8Mbit
             | Scenario::Clock1970
             | Scenario::TimeToFirstByte
-            | Scenario::Viewer => false,
+            | Scenario::Viewer
+            | Scenario::InterfaceRemade
+            | Scenario::MtuGrows => false,
         }
     }
 
@@ -104,6 +114,8 @@ impl Scenario {
             Scenario::Clock1970 => joins::clock_1970(scene, report),
             Scenario::TimeToFirstByte => joins::time_to_first_byte(scene, report),
             Scenario::Viewer => viewer::viewer(scene, report),
+            Scenario::InterfaceRemade => device::interface_remade(scene, report),
+            Scenario::MtuGrows => width::mtu_grows(scene, report),
         }
     }
 }
@@ -303,7 +315,7 @@ mod tests {
     #[test]
     fn a_scenario_is_chosen_by_its_name() {
         assert_eq!("roam".parse(), Ok(Chosen(vec![Scenario::Roam])));
-        assert_eq!("all".parse::<Chosen>().unwrap().0.len(), 11);
+        assert_eq!("all".parse::<Chosen>().unwrap().0.len(), 13);
         assert!("rome".parse::<Chosen>().unwrap_err().contains("mtu-black-hole"));
     }
 

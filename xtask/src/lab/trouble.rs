@@ -74,6 +74,34 @@ fn trouble(world: &World, site: &Site, rule: &str) -> Result<()> {
     ))
 }
 
+/// Counts packets of UDP past the router from now on: those that are longer, and all.
+pub(crate) fn count_longer(world: &World, site: &Site, than: u16) -> Result<()> {
+    single_packets(world)?;
+    world.namespace(&site.edge).nft(&format!(
+        "table inet lengths {{
+  counter longer {{}}
+  counter every {{}}
+  chain forward {{
+    type filter hook forward priority filter - 20; policy accept;
+    meta l4proto udp counter name every
+    meta l4proto udp meta length > {than} counter name longer
+  }}
+}}
+"
+    ))
+}
+
+/// What was counted since then, bytes: in longer packets, and in all.
+pub(crate) fn longer(world: &World, site: &Site) -> Result<(u64, u64)> {
+    let count = |name: &str| {
+        let mut list = world.namespace(&site.edge).tool("nft");
+        let said = command::output(list.args(["list", "counter", "inet", "lengths", name]))?;
+        let bytes = said.split_whitespace().skip_while(|word| *word != "bytes").nth(1);
+        bytes.and_then(|bytes| bytes.parse().ok()).with_context(|| format!("no count in: {said}"))
+    };
+    Ok((count("longer")?, count("every")?))
+}
+
 /// Boxes hand many packets to the kernel as one (GSO), which stays one on a virtual cable; a real one carries them one by
 /// one, and so does this.
 fn single_packets(world: &World) -> Result<()> {

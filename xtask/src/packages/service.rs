@@ -19,6 +19,10 @@ const JOIN_LIMIT: Duration = Duration::from_secs(30);
 /// WatchdogSec, and the time to end and to start.
 const WATCHDOG_LIMIT: Duration = Duration::from_secs(60);
 
+/// Another number for each interface that was ever made.
+const INTERFACE: &str =
+    "systemctl is-active --quiet relaybox-interface.path && cat /sys/class/net/relaybox/ifindex";
+
 /// Asks the box as a browser would, without one.
 const ASK: &str = r#"exec 3<>/dev/tcp/127.0.0.1/8080
 printf 'GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nConnection: close\r\n\r\n' >&3
@@ -94,6 +98,7 @@ fn mesh(machine: &Machine, stop: &Stop) -> Result<()> {
     let invite = machine.sh("coordinator-lite invite --root-dir /tmp/operator --name ana")?;
     let invite = invite.lines().find(|line| line.starts_with("RELAYBOX")).context("no invite")?.to_owned();
     let before = machine.sh("systemctl show --property MainPID --value relayd")?;
+    let interface = machine.sh(INTERFACE)?;
     machine.sh(&format!("relayd join {invite}"))?;
     let mut status = String::new();
     let up = stop.wait_until(JOIN_LIMIT, || {
@@ -108,6 +113,8 @@ fn mesh(machine: &Machine, stop: &Stop) -> Result<()> {
     ensure!(up, "the box does not come into its mesh:\n{status}\n{}", journal());
     let after = machine.sh("systemctl show --property MainPID --value relayd")?;
     ensure!(before == after, "it took another process to join");
+    let after = machine.sh(INTERFACE)?;
+    ensure!(interface == after, "the interface was made anew under a daemon that may look for it just then");
     let strangers = machine.sh("find /var/lib/relaybox -not -user relaybox")?;
     ensure!(strangers.is_empty(), "not the daemon's own: {strangers}");
     machine.sh("systemctl restart relayd")?;
@@ -116,6 +123,26 @@ fn mesh(machine: &Machine, stop: &Stop) -> Result<()> {
     });
     ensure!(again, "the box is not in its mesh after a restart:\n{}", journal());
     println!("services: the box came into a mesh by `relayd join` alone");
+    clock(machine, stop)
+}
+
+/// Within its sandbox it asks the coordinator, whose clock here is this machine's: so it has nothing to set.
+fn clock(machine: &Machine, stop: &Stop) -> Result<()> {
+    machine.sh("systemctl start relaybox-clock")?;
+    let mut said = String::new();
+    let asked = stop.wait_until(JOIN_LIMIT, || {
+        said = machine.sh("journalctl --unit relaybox-clock --output cat").unwrap_or_default();
+        said.contains("the coordinator said the time")
+    });
+    ensure!(asked, "relaybox-clock does not learn the time:\n{said}");
+    let id = machine.sh("systemctl show --property MainPID --value relaybox-clock")?;
+    let status = machine.sh(&format!("cat /proc/{}/status", id.trim()))?;
+    // CAP_SYS_TIME of linux/capability.h is bit 25.
+    for line in ["CapEff:\t0000000002000000", "CapBnd:\t0000000002000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
+        ensure!(status.contains(line), "relaybox-clock is not confined: no {line:?} in\n{status}");
+    }
+    machine.sh("systemctl stop relaybox-clock")?;
+    println!("services: the clock's service asks the coordinator, with one capability");
     Ok(())
 }
 

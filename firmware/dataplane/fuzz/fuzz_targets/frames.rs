@@ -15,13 +15,14 @@ struct Input<'a> {
     packets: Vec<&'a [u8]>,
     tcp: bool,
     udp: bool,
+    longest: u16,
 }
 
-fn cut(header: &VnetHeader, bytes: &[u8]) -> usize {
+fn cut(header: &VnetHeader, bytes: &[u8], longest: usize) -> usize {
     let mut frame = bytes.to_vec();
     frame.resize(bytes.len() + SLACK_BYTES, 0);
     let mut pieces = 0;
-    let _ = split::split(header, &mut frame, bytes.len(), |room, len| {
+    let _ = split::split(header, &mut frame, bytes.len(), longest, |room, len| {
         assert!(len <= bytes.len() && room.len() >= len + SLACK_BYTES);
         pieces += 1;
     });
@@ -30,13 +31,13 @@ fn cut(header: &VnetHeader, bytes: &[u8]) -> usize {
 
 fuzz_target!(|input: Input<'_>| {
     if let Ok(header) = VnetHeader::read(&input.header) {
-        cut(&header, input.frame);
+        cut(&header, input.frame, input.longest.into());
     }
     let mut coalescer = Coalescer::new(Offload { tcp: input.tcp, udp: input.udp });
     let (mut put, mut got) = (0, 0);
     let mut count = |frame: &[u8]| {
         let (head, packet) = frame.split_first_chunk().expect("a header");
-        got += cut(&VnetHeader::read(head).expect("a known kind"), packet);
+        got += cut(&VnetHeader::read(head).expect("a known kind"), packet, usize::MAX);
     };
     for packet in input.packets {
         let Ok(ip) = packet::header(packet) else { continue };

@@ -30,8 +30,10 @@ fn cut(frames: &[Vec<u8>]) -> Vec<Vec<u8>> {
         let header = VnetHeader::read(head).expect("a known kind");
         let mut room = packet.to_vec();
         room.resize(packet.len() + split::SLACK_BYTES, 0);
-        split::split(&header, &mut room, packet.len(), |room, len| out.push(room[..len].to_vec()))
-            .expect("splits");
+        split::split(&header, &mut room, packet.len(), usize::MAX, |room, len| {
+            out.push(room[..len].to_vec());
+        })
+        .expect("splits");
     }
     out
 }

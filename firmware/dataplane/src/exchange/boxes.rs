@@ -31,10 +31,10 @@ impl<E: Engine> Exchange<E> {
         peer.config.mesh.as_ref().map(|mesh| mesh.address)
     }
 
-    /// Sealed messages go by this path from now on; without one packets wait.
-    pub fn set_path(&mut self, peer: PeerNumber, path: Option<Path>) {
+    /// Sealed messages go by this path from now on, with packets of at most `mtu` bytes; without one packets wait.
+    pub fn set_path(&mut self, peer: PeerNumber, path: Option<Path>, mtu: u16) {
         if let Some(Some(peer)) = self.peers.get_mut(usize::from(peer.0)) {
-            peer.path = path;
+            (peer.path, peer.mtu) = (path, mtu);
         }
     }
 

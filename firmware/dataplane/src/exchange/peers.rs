@@ -44,7 +44,9 @@ impl<E: Engine> Exchange<E> {
             None => return Err(PeerError::Full),
         };
         let index = self.free_index()?;
-        let mut peer = Peer::new(config, now);
+        // Boxes say by their probes what a path carries; of a viewer's path nothing is known.
+        let mtu = if self.mesh_address.is_some() { mesh::INNER_MTU } else { self.mtu };
+        let mut peer = Peer::new(config, mtu, now);
         let _ = peer.pairs.push(self.pair(&peer.config, index));
         let allowed = self.table(number, Some(&peer.config))?;
         if number == self.peers.len() {

@@ -50,7 +50,7 @@ impl End {
             room.resize(packet.len() + SLACK_BYTES, 0xee);
             let len = self.exchange.seal(peer, &mut room, packet.len(), Instant::now(), &mut self.out);
             sent.push(self.out[..len.expect("a session")].to_vec());
-            assert_eq!(sent[0].len(), self.exchange.sealed_len(packet.len()));
+            assert_eq!(sent[0].len(), self.exchange.sealed_len(peer, packet.len()));
             assert_eq!(&room[..packet.len()], packet);
             assert!(room[packet.len()..].iter().all(|&byte| byte == 0xee));
         } else {
@@ -382,8 +382,11 @@ fn a_box_is_followed_by_the_agent_alone() {
     }
     assert_eq!(b.exchange.poll_lost(), None);
     let path = Path::Box(PeerId(9));
-    b.exchange.set_path(peer, Some(path));
-    assert_eq!(b.exchange.ready(peer), Some(path));
+    b.exchange.set_path(peer, Some(path), 1392);
+    assert_eq!((b.exchange.ready(peer), b.exchange.mtu(peer)), (Some(path), 1392));
+    // Padding to 16 stops at what the path carries.
+    let lens = [1376, 1377, 1392, 1393].map(|len| b.exchange.sealed_len(peer, len));
+    assert_eq!(lens, [1408, 1424, 1424, 1425]);
 }
 
 #[test]

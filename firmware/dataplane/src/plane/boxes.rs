@@ -318,7 +318,11 @@ impl Boxes {
         match command {
             Command::Initiate { peer, paths } => self.initiate(tools, peer, &paths),
             Command::Punch { to } => tools.link.send(to, &mesh::PUNCH, mesh::PUNCH.len()),
-            Command::Message { peer, path, payload } => self.say(tools, peer.into(), path, &payload),
+            Command::Message { peer, path: Path::Direct { socket, to }, payload, whole: true } => {
+                let hop = Hop { socket, to };
+                self.probe(tools, peer.into(), hop, &payload);
+            }
+            Command::Message { peer, path, payload, .. } => self.say(tools, peer.into(), path, &payload),
             Command::Stun { to, transaction } => {
                 let request = stun::request(transaction);
                 tools.link.send(to, &request, request.len());
@@ -329,9 +333,9 @@ impl Boxes {
                 tools.batches.flush(tools.link);
                 tools.link.close_extra(registry, first, count, keep);
             }
-            Command::Use { peer, path } => {
-                tracing::debug!(peer = peer.0, path = %Shown(path), "another path");
-                tools.exchange.set_path(peer.into(), path);
+            Command::Use { peer, path, mtu } => {
+                tracing::debug!(peer = peer.0, path = %Shown(path), mtu, "another path");
+                tools.exchange.set_path(peer.into(), path, mtu);
             }
             Command::Tell { endpoints, nat } => drop(self.told.send_replace(Some(Told { endpoints, nat }))),
         }
@@ -346,14 +350,27 @@ impl Boxes {
         }
     }
 
+    /// Puts a message of the agent's where packets wait to be sealed; gives the packet's length.
+    fn write(&mut self, tools: &Tools<'_>, peer: PeerNumber, payload: &[u8]) -> Option<usize> {
+        let to = tools.exchange.box_address(peer)?;
+        let len = HEADERS_BYTES + payload.len();
+        relayed::write_headers(&mut self.packet, self.address, to, payload.len())?;
+        self.packet[HEADERS_BYTES..len].copy_from_slice(payload);
+        Some(len)
+    }
+
+    /// Sends a message of the agent's that must arrive in one piece, or not at all.
+    fn probe(&mut self, tools: &mut Tools<'_>, peer: PeerNumber, hop: Hop, payload: &[u8]) {
+        let Some(len) = self.write(tools, peer, payload) else { return };
+        let out = &mut self.frame[RELAYED_AT..];
+        if let Some(len) = tools.exchange.seal(peer, &mut self.packet, len, tools.now, out) {
+            tools.link.send_whole(hop, &self.frame[RELAYED_AT..RELAYED_AT + len]);
+        }
+    }
+
     /// Seals a message of the agent's and sends it by a path that need not be the one in use.
     fn say(&mut self, tools: &mut Tools<'_>, peer: PeerNumber, path: Path, payload: &[u8]) {
-        let Some(to) = tools.exchange.box_address(peer) else { return };
-        let len = HEADERS_BYTES + payload.len();
-        if relayed::write_headers(&mut self.packet, self.address, to, payload.len()).is_none() {
-            return;
-        }
-        self.packet[HEADERS_BYTES..len].copy_from_slice(payload);
+        let Some(len) = self.write(tools, peer, payload) else { return };
         let mut packet = std::mem::take(&mut self.packet);
         self.seal(tools, Way { peer, path }, &mut packet, len);
         self.packet = packet;
@@ -374,7 +391,7 @@ fn straight(exchange: &Exchange<Boring>, peer: PeerNumber) -> Option<Hop> {
 
 fn seal_to(tools: &mut Tools<'_>, peer: PeerNumber, hop: Hop, packet: &mut [u8], len: usize) {
     let Tools { exchange, link, batches, now } = tools;
-    let sealed_len = exchange.sealed_len(len);
+    let sealed_len = exchange.sealed_len(peer, len);
     batches.write(link, hop, sealed_len, |out| exchange.seal(peer, packet, len, *now, out));
 }
 

@@ -15,12 +15,15 @@ use crate::coalesce::Coalescer;
 use crate::engine::Boring;
 use crate::exchange::{Exchange, Inbound, Source, Way};
 use crate::link::{Batches, Hop, Link, Received};
-use crate::split::{self, SLACK_BYTES};
+use crate::split::{self, SLACK_BYTES, SplitError};
 use crate::tun::{FRAME_BYTES_MAX, Tun};
-use crate::{DATAGRAM_BYTES_MAX, SPARE_BYTES, packet, vnet};
+use crate::{DATAGRAM_BYTES_MAX, SPARE_BYTES, packet, too_long, vnet};
 
 /// Frames read from the device before the sockets have their turn.
 const FRAMES_PER_TURN: usize = 64;
+
+/// Packets in a tick of which the host is told that they were too long (RFC 4443, 2.4 (f)).
+pub(super) const ANSWERS_MAX: u8 = 32;
 
 /// All that a packet meets.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ pub(super) struct Flow {
     pub(super) traffic: Traffic,
     /// For a box of a mesh.
     pub(super) boxes: Option<Boxes>,
+    /// How often the host may still be told, until timers run again, that a packet was too long.
+    pub(super) answers_left: u8,
 }
 
 /// The device and what lies between it and the exchange.
@@ -101,12 +106,13 @@ impl Flow {
                 u64::from(!destination.is_ok_and(|destination| destination.is_multicast()));
             return;
         };
-        let Flow { exchange, batches, link, traffic, boxes, .. } = self;
-        let result = split::split(header, frame, len, |room, len| {
+        let Flow { exchange, device, batches, link, traffic, boxes, .. } = self;
+        let (frame, mtu) = (&mut device.frame[vnet::LEN..], exchange.mtu(peer));
+        let result = split::split(header, frame, len, mtu.into(), |room, len| {
             traffic.packets_out += 1;
             match (exchange.ready(peer), &mut *boxes) {
                 (Some(Path::Direct { socket, to }), _) => {
-                    let sealed_len = exchange.sealed_len(len);
+                    let sealed_len = exchange.sealed_len(peer, len);
                     let hop = Hop { socket, to };
                     batches.write(link, hop, sealed_len, |out| exchange.seal(peer, room, len, now, out));
                 }
@@ -117,8 +123,24 @@ impl Flow {
                 (Some(Path::Box(_) | Path::Tls) | None, _) => exchange.hold(peer, &room[..len]),
             }
         });
-        if result.is_err() {
-            self.traffic.unroutable += 1;
+        match result {
+            Ok(()) => {}
+            Err(SplitError::TooLong) => self.refuse_too_long(len, mtu),
+            Err(SplitError::Packet(_) | SplitError::Header) => self.traffic.unroutable += 1,
+        }
+    }
+
+    /// Tells the host how long a packet may be in place of the one that was read.
+    fn refuse_too_long(&mut self, len: usize, mtu: u16) {
+        let Device { tun, frame, opened, .. } = &mut self.device;
+        self.traffic.too_long += 1;
+        let Some(words) = self.answers_left.checked_sub(1) else { return };
+        let (head, room) = opened.split_at_mut(vnet::LEN);
+        let packet = &frame[vnet::LEN..vnet::LEN + len];
+        if let Some(len) = too_long::answer(packet, mtu, room) {
+            self.answers_left = words;
+            head.copy_from_slice(&vnet::VnetHeader::default().write());
+            write_frame(tun, &mut self.traffic, &opened[..vnet::LEN + len]);
         }
     }
 
@@ -176,7 +198,7 @@ impl Flow {
 
     /// Opens a datagram; gives the length of an answer, which lies where packets are opened.
     fn open(&mut self, source: Source, datagram: &[u8], now: Instant) -> Option<usize> {
-        let Flow { exchange, device, link, batches, traffic, boxes } = self;
+        let Flow { exchange, device, link, batches, traffic, boxes, .. } = self;
         let Device { tun, coalescer, opened, .. } = device;
         let inbound = exchange.handle_datagram(source, datagram, now, &mut opened[vnet::LEN..]);
         let sign = exchange.sign();
@@ -226,6 +248,9 @@ impl Flow {
     /// and packets that waited for them.
     pub(super) fn handle_timeout(&mut self, registry: &Registry) {
         let now = Instant::now();
+        if now >= self.exchange.poll_timeout() {
+            self.answers_left = ANSWERS_MAX;
+        }
         self.exchange.handle_timeout(now);
         if let Some(boxes) = &mut self.boxes {
             let Flow { exchange, link, batches, .. } = self;

@@ -71,6 +71,10 @@ pub(crate) fn is_sound(packet: &[u8]) -> bool {
 
 /// Cuts a packet as if the kernel had handed it over.
 pub(crate) fn pieces(packet: &[u8], gso: Option<(Gso, u16)>) -> Result<Vec<Vec<u8>>, SplitError> {
+    pieces_within(packet, gso, usize::MAX)
+}
+
+fn pieces_within(packet: &[u8], gso: Option<(Gso, u16)>, longest: usize) -> Result<Vec<Vec<u8>>, SplitError> {
     let ip = packet::header(packet)?;
     let offset = if ip.protocol == 6 { 16 } else { 6 };
     let checksum = Some(Checksum { start: u16::try_from(ip.header_len).expect("small"), offset });
@@ -82,7 +86,7 @@ pub(crate) fn pieces(packet: &[u8], gso: Option<(Gso, u16)>) -> Result<Vec<Vec<u
     frame[field..field + 2].copy_from_slice(&checksum::fold(pseudo));
     frame.resize(packet.len() + SLACK_BYTES, 0xee);
     let mut out = Vec::new();
-    split(&VnetHeader { checksum, gso, header_len: 0 }, &mut frame, packet.len(), |room, len| {
+    split(&VnetHeader { checksum, gso, header_len: 0 }, &mut frame, packet.len(), longest, |room, len| {
         assert!(room.len() >= len + SLACK_BYTES);
         out.push(room[..len].to_vec());
     })?;
@@ -136,11 +140,43 @@ fn headers_that_lie_are_refused() {
         [None, Some(Checksum { start: 60_000, offset: 16 }), Some(Checksum { start: 3, offset: 16 })]
     {
         let header = VnetHeader { checksum, gso: Some((Gso::TcpV4, 1000)), header_len: 40 };
-        assert_eq!(split(&header, &mut frame, packet.len(), |_, _| unreachable!()), Err(SplitError::Header));
+        let split = split(&header, &mut frame, packet.len(), usize::MAX, |_, _| unreachable!());
+        assert_eq!(split, Err(SplitError::Header));
     }
     let far =
         VnetHeader { checksum: Some(Checksum { start: 20, offset: 60_000 }), gso: None, header_len: 40 };
-    assert_eq!(split(&far, &mut frame, packet.len(), |_, _| unreachable!()), Err(SplitError::Header));
+    let split = split(&far, &mut frame, packet.len(), usize::MAX, |_, _| unreachable!());
+    assert_eq!(split, Err(SplitError::Header));
+}
+
+#[test]
+fn what_is_too_long_for_the_path_is_cut_or_refused() {
+    let lens = |packet: &[u8], gso, longest| {
+        pieces_within(packet, gso, longest).map(|pieces| pieces.iter().map(Vec::len).collect::<Vec<_>>())
+    };
+    // TCP in one packet: 60 bytes of headers, and 1360.
+    let whole = tcp(true, 9, PSH | 0x10, &[], &bytes(1360));
+    assert_eq!(lens(&whole, None, 1420), Ok(vec![1420]));
+    assert_eq!(lens(&whole, None, 1280), Ok(vec![1280, 200]));
+    // In a large one, the device's pieces are shortened, and never made longer.
+    let large = tcp(true, 9, 0x10, &[], &bytes(3000));
+    assert_eq!(lens(&large, Some((Gso::TcpV6, 1360)), 1280), Ok(vec![1280, 1280, 620]));
+    assert_eq!(lens(&large, Some((Gso::TcpV6, 1000)), 1280), Ok(vec![1060; 3]));
+    // What begins or ends a connection at once has no bytes to be cut.
+    for flags in [SYN, RST | 0x10, URG | 0x10] {
+        assert_eq!(lens(&tcp(true, 9, flags, &[], &bytes(1360)), None, 1280), Err(SplitError::TooLong));
+    }
+    for v6 in [false, true] {
+        assert_eq!(lens(&udp(v6, &bytes(1360)), None, 1280), Err(SplitError::TooLong));
+        let large = udp(v6, &bytes(2720));
+        assert_eq!(lens(&large, Some((Gso::Udp, 1360)), 1280), Err(SplitError::TooLong));
+        assert_eq!(lens(&large, Some((Gso::Udp, 1360)), 1420).map(|lens| lens.len()), Ok(2));
+    }
+    // Without "don't fragment" it may be cut by others, and may be a part already.
+    let mut free = udp(false, &bytes(1360));
+    free[6] = 0;
+    assert_eq!(lens(&free, None, 1280), Ok(vec![1388]));
+    assert_eq!(lens(&tcp(true, 9, 0x10, &[], &bytes(1360)), None, 60), Err(SplitError::TooLong));
 }
 
 proptest! {
@@ -164,8 +200,23 @@ proptest! {
     }
 
     #[test]
+    fn any_path_gets_every_byte_of_tcp(
+        v6: bool, len in 1_usize..20_000, piece in proptest::option::of(100_u16..3000), longest in 120_usize..3000,
+    ) {
+        let payload = bytes(len);
+        let packet = tcp(v6, 7, 0x10, &[], &payload);
+        let gso = piece.map(|piece| (if v6 { Gso::TcpV6 } else { Gso::TcpV4 }, piece));
+        let out = pieces_within(&packet, gso, longest).expect("TCP is cut");
+        prop_assert!(out.iter().all(|piece| is_sound(piece) && piece.len() <= longest));
+        let header_len = if v6 { 60 } else { 40 };
+        let joined: Vec<u8> = out.iter().flat_map(|piece| piece[header_len..].iter().copied()).collect();
+        prop_assert_eq!(joined, payload);
+    }
+
+    #[test]
     fn nothing_panics(
         header in any::<[u8; 10]>(), mut frame in proptest::collection::vec(any::<u8>(), 0..200), v6: bool,
+        longest in 0_usize..300,
     ) {
         if let Some(first) = frame.first_mut() {
             *first = if v6 { 0x60 } else { 0x45 };
@@ -173,7 +224,7 @@ proptest! {
         let len = frame.len();
         frame.resize(len + SLACK_BYTES, 0);
         if let Ok(header) = VnetHeader::read(&header) {
-            let _ = split(&header, &mut frame, len, |room, len| assert!(room.len() >= len + SLACK_BYTES));
+            let _ = split(&header, &mut frame, len, longest, |room, len| assert!(room.len() >= len + SLACK_BYTES));
         }
     }
 }

@@ -8,7 +8,7 @@
 use std::os::fd::BorrowedFd;
 
 use rustix::io::Errno;
-use rustix::ioctl::{IntegerSetter, Opcode, Setter, ioctl, opcode};
+use rustix::ioctl::{Getter, IntegerSetter, Opcode, Setter, ioctl, opcode};
 
 use super::NAME_BYTES_MAX;
 use crate::coalesce::Offload;
@@ -16,6 +16,7 @@ use crate::coalesce::Offload;
 const TUNSETIFF: Opcode = opcode::write::<i32>(b'T', 202);
 const TUNSETPERSIST: Opcode = opcode::write::<i32>(b'T', 203);
 const TUNSETOWNER: Opcode = opcode::write::<i32>(b'T', 204);
+const TUNGETFEATURES: Opcode = opcode::read::<u32>(b'T', 207);
 const TUNSETOFFLOAD: Opcode = opcode::write::<u32>(b'T', 208);
 
 const IFF_TUN: u16 = 0x0001;
@@ -34,6 +35,13 @@ struct InterfaceRequest {
     name: [u8; NAME_BYTES_MAX + 1],
     flags: u16,
     rest: [u8; 22],
+}
+
+/// Whether the kernel can put a virtio header before each packet.
+pub(super) fn has_vnet_header(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: TUNGETFEATURES writes one 32-bit number behind the pointer, which `Getter` has room for.
+    let features = unsafe { ioctl(fd, Getter::<TUNGETFEATURES, u32>::new()) };
+    features.is_ok_and(|features| features & u32::from(IFF_VNET_HDR) != 0)
 }
 
 /// Ties the open device to the interface of that name, and makes it if there is none.

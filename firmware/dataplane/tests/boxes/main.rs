@@ -39,6 +39,29 @@ fn two_reach_each_other_straight() {
     assert_eq!(a.path(&b), None);
 }
 
+/// A packet of the longest length, there and back with shorter ones, since only what flows is measured.
+#[test]
+fn long_packets_pass_once_the_path_is_known_to_carry_them() {
+    let (a, b) = (Member::new(21, &["127.0.0.1"]), Member::new(22, &["127.0.0.1"]));
+    a.knows(&b, true, &[b.at("127.0.0.1")]);
+    b.knows(&a, false, &[]);
+    a.reaches(&b, &[1; 20]);
+    // IPv6 and ICMPv6 take 48 bytes.
+    let long = a.packet(&b, &[3; 1372]);
+    a.host.send(&long).expect("the device takes it");
+    let mut got = [0; 2048];
+    let len = a.host.recv(&mut got).expect("a word to the sender");
+    assert_eq!((len, got[6], got[40], &got[44..48]), (1280, 58, 2, &[0, 0, 5, 0][..]), "too big: 1280");
+    until("a long packet arrives", || {
+        b.reaches(&a, &[2; 20]);
+        a.host.send(&long).expect("the device takes it");
+        b.host.recv(&mut got).is_ok_and(|len| got[..len] == long)
+    });
+    assert_eq!(a.mtu(&b), Some(1420));
+    let traffic = wait(a.handle.look()).expect("it runs").traffic;
+    assert!(traffic.too_long > 0 && traffic.unroutable == 0, "{traffic:?}");
+}
+
 /// Two that no direct path joins: one has only IPv4, the other one only IPv6.
 fn apart() -> Option<(Member, Member)> {
     if UdpSocket::bind("[::1]:0").is_err() {

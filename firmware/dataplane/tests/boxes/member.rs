@@ -49,7 +49,7 @@ impl Member {
         let config = PlaneConfig {
             private_key: key.clone(),
             listen_port: None,
-            mtu: 1280,
+            mtu: mesh::INNER_MTU_MAX,
             peers: Vec::new(),
             mesh: Some(MeshConfig { agent, address, tls, filter: Filter::default(), told: sender }),
         };
@@ -81,6 +81,12 @@ impl Member {
         let key = other.key.public();
         let peers = wait(self.handle.look()).expect("it runs").peers;
         peers.into_iter().find(|peer| peer.public_key == key)?.mesh?.path
+    }
+
+    pub(crate) fn mtu(&self, other: &Member) -> Option<u16> {
+        let key = other.key.public();
+        let peers = wait(self.handle.look()).expect("it runs").peers;
+        Some(peers.into_iter().find(|peer| peer.public_key == key)?.mesh?.mtu)
     }
 
     /// A packet of the host's to another box: an ICMPv6 echo request, which its filter lets in.

@@ -8,7 +8,9 @@ use super::{
 };
 use crate::dice::Dice;
 use crate::message::{Message, News, ProbeId};
+use crate::pair::{Carries, Pair};
 use crate::path::Path;
+use crate::width::Width;
 use crate::{Command, INNER_MTU, schedule};
 
 /// After so long on a relay, hope is small.
@@ -37,6 +39,12 @@ impl Peer {
                 }
             }
             if let (Some(at), Some(_)) = (self.news_at, self.current) {
+                next = next.min(at);
+            }
+            let measured = self.current.filter(|path| self.measured == Some(*path));
+            let pair = measured.and_then(|path| self.widened(path));
+            let active_until = self.active.map(|at| at + ACTIVE);
+            if let Some(at) = pair.and_then(|pair| pair.width.next(active_until)) {
                 next = next.min(at);
             }
         }
@@ -118,7 +126,34 @@ impl Peer {
             self.again_at = now + AGAIN_LATER;
         }
         self.probe(around, dice, open, commands);
+        self.measure(around, dice, commands);
         self.tidy(around);
+    }
+
+    /// The pair of a path whose width can be found out: packets of others go by paths of their own.
+    fn widened(&self, path: Path) -> Option<&Pair> {
+        self.pairs.get(&path).filter(|pair| path.is_direct() && pair.carries() == Carries::Full)
+    }
+
+    /// Finds out how long packets may be on the path in use.
+    fn measure(&mut self, around: &Around<'_>, dice: &mut Dice, commands: &mut Commands) {
+        let (active, now) = (self.is_active(around.now), around.now);
+        let Some(path) = self.current.filter(|path| self.widened(*path).is_some()) else {
+            self.measured = None;
+            return;
+        };
+        let is_new = self.measured.replace(path) != Some(path);
+        let Some(pair) = self.pairs.get_mut(&path) else { return };
+        if is_new {
+            pair.width = Width::new(now);
+        }
+        pair.width.handle_timeout(active, now);
+        let round_trip = pair.round_trip().unwrap_or_default();
+        let id = ProbeId(dice.number());
+        if let Some(len) = pair.width.poll_probe(id, round_trip, now) {
+            let payload = padded(Message::Probe { id, news: None }, usize::from(len) - HEADERS);
+            commands.push_back(Command::Message { peer: self.id, path, payload, whole: true });
+        }
     }
 
     /// Probes over the path in use, so that its loss shows and routers remember it.
@@ -127,10 +162,16 @@ impl Peer {
         if now < self.keep_at {
             return;
         }
-        let active = self.active.is_some_and(|at| now.saturating_sub(at) < ACTIVE);
+        let active = self.is_active(now);
         self.keep_at = now + if active { KEEP_ACTIVE } else { KEEP_IDLE };
         match self.current {
-            Some(path) => self.pair(path).keep(now),
+            Some(path) => {
+                let pair = self.pair(path);
+                pair.keep(now);
+                if active {
+                    pair.width.confirm();
+                }
+            }
             None => {
                 self.keep_at = now + KEEP_ACTIVE;
                 self.try_all(around, false);
@@ -150,7 +191,7 @@ impl Peer {
             let Some(full) = pair.poll_probe(id, around.now) else { continue };
             let len = if full { usize::from(INNER_MTU) - HEADERS } else { 0 };
             let payload = padded(Message::Probe { id, news: None }, len);
-            commands.push_back(Command::Message { peer: self.id, path: *path, payload });
+            commands.push_back(Command::Message { peer: self.id, path: *path, payload, whole: false });
         }
         if let (Some(path), Some(at)) = (self.current, self.news_at)
             && at <= around.now
@@ -162,7 +203,7 @@ impl Peer {
             self.news_at = Some(around.now + wait);
             let news = News { nat: around.own.nat(), endpoints: around.own.list(), sockets_open: open };
             let payload = Message::Probe { id, news: Some(news) }.encode();
-            commands.push_back(Command::Message { peer: self.id, path, payload });
+            commands.push_back(Command::Message { peer: self.id, path, payload, whole: false });
         }
     }
 }

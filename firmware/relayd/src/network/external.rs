@@ -87,7 +87,7 @@ impl External {
             tokio::select! {
                 changed = self.plan.heard.changed() => {
                     if changed.is_err() {
-                        anyhow::bail!("this box was taken out of the mesh");
+                        return Ok(());
                     }
                     self.reconcile().await?;
                 }
@@ -215,6 +215,7 @@ fn shown(known: &Known) -> PeerStanding {
         router: mesh::Nat::default(),
         why_not: None,
         round_trip_ms: known.round_trip.map(millis),
+        packet_bytes_max: None,
         handshake_age_s: None,
         sent_bytes: 0,
         received_bytes: 0,

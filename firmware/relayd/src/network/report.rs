@@ -56,6 +56,7 @@ pub(super) fn shown(
         router: stats.mesh.as_ref().map(|mesh| mesh.nat).unwrap_or_default(),
         why_not: stats.mesh.as_ref().and_then(|mesh| mesh.why_not).map(|why| why.to_string()),
         round_trip_ms: stats.mesh.as_ref().and_then(|mesh| mesh.round_trip).map(millis),
+        packet_bytes_max: stats.mesh.as_ref().filter(|mesh| mesh.path.is_some()).map(|mesh| mesh.mtu),
         handshake_age_s: stats.handshake_age.map(seconds),
         sent_bytes: stats.sent_bytes,
         received_bytes: stats.received_bytes,

@@ -51,6 +51,9 @@ pub(crate) struct PeerStanding {
     /// Why it is not direct, in words.
     pub(crate) why_not: Option<String>,
     pub(crate) round_trip_ms: Option<u32>,
+    /// The longest packet that goes by the path, where that is found out.
+    #[serde(default)]
+    pub(crate) packet_bytes_max: Option<u16>,
     pub(crate) handshake_age_s: Option<u32>,
     pub(crate) sent_bytes: u64,
     pub(crate) received_bytes: u64,

@@ -96,14 +96,16 @@ fn dress(interface: &str, viewers: &BTreeMap<WireGuardKey, Viewer>) {
     }
 }
 
-/// What the running daemon would put on the interface, for those viewers that are known by now.
-pub(super) fn dress_beforehand(interface: &str, dir: &Path, kept: &Kept) -> Result<()> {
+/// What the running daemon would put on the interface, for those viewers that are known by now: the box's address among
+/// them, if there are any.
+pub(super) fn dress_beforehand(interface: &str, dir: &Path, kept: &Kept) -> Result<Option<Ipv4Addr>> {
     let (now, revocations) = (Hour::new(dir, 0).now(), kept.revocations());
     let gateway = Gateway { root: &kept.root, key: kept.key(), revocations: &revocations };
     let guests = Guests::open(dir, &gateway, now)?;
     let accepted = guests.accepted(&gateway, now);
-    let Some(own) = accepted.first().map(|viewer| viewer.gateway_v4) else { return Ok(()) };
-    put_on(interface, own, accepted.iter().filter_map(|viewer| host(viewer.address_v4.into())).collect())
+    let Some(own) = accepted.first().map(|viewer| viewer.gateway_v4) else { return Ok(None) };
+    put_on(interface, own, accepted.iter().filter_map(|viewer| host(viewer.address_v4.into())).collect())?;
+    Ok(Some(own))
 }
 
 fn put_on(interface: &str, own: Ipv4Addr, routes: Vec<Prefix>) -> Result<()> {

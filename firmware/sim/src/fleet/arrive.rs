@@ -83,7 +83,7 @@ impl Fleet {
             self.session(name, from, path);
         }
         let Some(id) = self.members[name].id(from) else { return };
-        let is_data = matches!(inner, Inner::Data(_));
+        let is_data = matches!(inner, Inner::Data(..));
         self.members[name].agent.handle_authentic(id, path, is_data, self.now);
         match inner {
             Inner::Keepalive => {}
@@ -98,7 +98,7 @@ impl Fleet {
                 let datagram = Rc::unwrap_or_clone(datagram);
                 self.receive(name, from, Path::Box(id), datagram);
             }
-            Inner::Data(number) => drop(self.members[name].received.insert(number, path)),
+            Inner::Data(number, _) => drop(self.members[name].received.insert(number, path)),
         }
     }
 }
