@@ -137,7 +137,9 @@ impl Purpose {
             Purpose::EmulateArm => {
                 const { &[tool("qemu-system-arm", "qemu-system-aarch64"), library("qemu-efi-aarch64")] }
             }
-            Purpose::Street => const { &[tool("dnsmasq-base", "dnsmasq"), tool("iproute2", "ip")] },
+            Purpose::Street => {
+                const { &[tool("dnsmasq-base", "dnsmasq"), tool("iproute2", "ip"), tool("mtools", "mcopy")] }
+            }
             Purpose::Cross => {
                 const { &[tool("mmdebstrap", "mmdebstrap"), tool("qemu-user-static", "qemu-aarch64-static")] }
             }

@@ -28,8 +28,8 @@ use disk::Tools;
 use lock::{Lock, Locked};
 use mirror::Mirror;
 use pool::Pool;
-pub(crate) use recipe::{Board, Qemu};
-use recipe::{Partitions, Recipe, Role};
+use recipe::Recipe;
+pub(crate) use recipe::{Board, Partitions, Qemu, Role};
 use step::Step;
 
 /// What a friend downloads, at most.
@@ -52,6 +52,9 @@ pub(crate) struct Args {
     /// Work here, and not in target/image/BOARD
     #[arg(long, value_name = "DIR")]
     work: Option<PathBuf>,
+    /// Make it once more from nothing, in another folder, and fail unless both are the same bit for bit
+    #[arg(long)]
+    twice: bool,
     /// Install missing Debian packages without a question
     #[arg(long)]
     yes: bool,
@@ -81,7 +84,27 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let (relayd, work) = (args.relayd.as_deref(), args.work.as_deref());
     let made = make(&board, relayd, work, Pack::Whole, Consent::from_yes(args.yes))?;
     println!("{}", made.packed.display());
-    Ok(())
+    if args.twice { again(&board, relayd, &made, Consent::from_yes(args.yes)) } else { Ok(()) }
+}
+
+/// What is the same whoever makes it can be checked by anybody.
+fn again(board: &Board, relayd: Option<&Path>, first: &Made, consent: Consent) -> Result<()> {
+    let work = shelf().join(format!("{}.again", board.id));
+    if work.exists() {
+        fs::remove_dir_all(&work).with_context(|| format!("clearing {}", work.display()))?;
+    }
+    let second = make(board, relayd, Some(&work), Pack::Whole, consent)?;
+    for (one, other) in [(&first.disk, &second.disk), (&first.packed, &second.packed)] {
+        let (one_hash, other_hash) = (mirror::hash(one)?, mirror::hash(other)?);
+        ensure!(
+            one_hash == other_hash,
+            "two builds differ: {} and {} (cmp says where)",
+            one.display(),
+            other.display()
+        );
+        println!("the same twice: {one_hash}  {}", one.file_name().unwrap_or_default().to_string_lossy());
+    }
+    fs::remove_dir_all(&work).with_context(|| format!("clearing {}", work.display()))
 }
 
 fn shelf() -> PathBuf {

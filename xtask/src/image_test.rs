@@ -6,6 +6,8 @@
 
 mod guest;
 mod multicast;
+mod office;
+mod place;
 mod street;
 
 use std::fs;
@@ -19,10 +21,17 @@ use crate::build::Profile;
 use crate::deb::Arch;
 use crate::image::{self, Board, Pack};
 use crate::stop::Stop;
-use crate::{apt, command, deb};
+use crate::{apt, build, command, deb};
 use guest::Guest;
+use office::Office;
+use place::Place;
 use street::Street;
 
+/// Whose box it is.
+const FRIEND: &str = "ana";
+/// As each invite begins.
+const INVITE: &str = "RELAYBOX1";
+const JOIN_LIMIT: Duration = Duration::from_secs(120);
 /// How long an answer over the network may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// From the page's first answer until every unit had its turn.
@@ -76,31 +85,42 @@ fn boot(board: &Board, relayd: Option<&Path>, pack: Pack, consent: Consent) -> R
     guest::card(&image.disk, &card)?;
     let street = Street::open(&dir)?;
     let limit = Duration::from_secs(qemu.boot_s_max);
+    let coordinator = build::mesh(Profile::Debug)?.coordinator;
+    let office = Office::open(&street, &coordinator, &dir, &stop)?;
+    let place = Place::find(&card)?;
+    office.invite_into(FRIEND, &card)?;
+    ensure!(place.holds(INVITE)?, "the invite is not on the card");
 
     let mut guest = Guest::start(qemu, &card, &street, &dir)?;
     let took = guest.wait("the box's page answers", limit, &stop, |_| answers(&street, "relaybox"))?;
     println!("{}: http://relaybox.local answers {} s after the start", board.id, took.as_secs());
     settled(&mut guest, &stop)?;
     first_start(&mut guest)?;
+    let took =
+        guest.wait("the box joins by the invite on its card", JOIN_LIMIT, &stop, |_| office.sees(FRIEND))?;
+    println!("{}: in the mesh {} s after that, by the invite on its card", board.id, took.as_secs());
+    guest.sh("test ! -e /data/box/invite").context("the invite is kept after it was used")?;
     guest.kill();
+    ensure!(!place.holds(INVITE)?, "the invite can still be read on the card");
+    place.put("relaybox.toml", "# a slip\nname = \"my box\"\n")?;
 
     let mut guest = Guest::start(qemu, &card, &street, &dir)?;
     let took = guest
         .wait("it comes back after the plug was pulled", limit, &stop, |_| answers(&street, "relaybox"))?;
     println!("{}: plug pulled, and back after {} s", board.id, took.as_secs());
     settled(&mut guest, &stop)?;
+    guest.wait("the box is in its mesh again", JOIN_LIMIT, &stop, |_| office.sees(FRIEND))?;
     guest.kill();
+    let error = place.read("RELAYBOX-ERROR.txt").context("nothing says what is wrong with the file")?;
+    ensure!(error.contains("line 2: \"my box\" is no name"), "on the card stands: {error}");
+    println!("{}: in the mesh again; a wrong file was answered on the card", board.id);
     fs::remove_file(&card).context("removing the card")?;
     Ok(())
 }
 
 /// By mDNS, as a phone would: its page, and that it is well.
 fn answers(street: &Street, name: &str) -> Result<()> {
-    let address = street.resolve(&format!("{name}.local"))?;
-    let host = match address {
-        std::net::IpAddr::V4(address) => address.to_string(),
-        std::net::IpAddr::V6(address) => format!("[{address}]"),
-    };
+    let host = street.resolve(&format!("{name}.local"))?;
     street.fetch(&format!("http://{host}/healthz"))?;
     let page = street.fetch(&format!("http://{host}/"))?;
     ensure!(page.contains("<html"), "the page is none: {page}");
@@ -119,7 +139,9 @@ fn settled(guest: &mut Guest, stop: &Stop) -> Result<()> {
         "systemctl --failed --plain --no-legend; journalctl --boot --priority err --no-pager --lines 15",
     )?;
     ensure!(state.trim() == "running", "the system is {}:\n{failed}", state.trim());
-    println!("systemd says: {}; no unit failed", state.trim());
+    let took =
+        guest.sh("systemd-analyze | head --lines 1; systemd-analyze blame --no-pager | head --lines 4")?;
+    println!("systemd says: {}; no unit failed. {}", state.trim(), took.trim().replace('\n', ";"));
     Ok(())
 }
 

@@ -189,7 +189,12 @@ impl Tools<'_> {
     /// What the box keeps. It grows at the first start.
     pub(super) fn data(&self, partition: &Partition) -> Result<PathBuf> {
         // As `image/root/etc/sysusers.d/relaybox.conf` numbers the daemon.
-        let folders = [("./", 0, 0o755), ("./relaybox/", 970, 0o700), ("./relaybox-clock/", 970, 0o700)];
+        let folders = [
+            ("./", 0, 0o755),
+            ("./box/", 0, 0o700),
+            ("./relaybox/", 970, 0o700),
+            ("./relaybox-clock/", 970, 0o700),
+        ];
         let archive =
             folders.iter().map(|(name, owner, mode)| folder_in_tar(name, *owner, *mode, self.epoch));
         let mut archive: Vec<u8> = archive.flatten().collect();

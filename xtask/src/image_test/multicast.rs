@@ -1,6 +1,6 @@
 //! Asking for a name as phones and laptops do: multicast DNS (RFC 6762). It shares no code with the daemon on purpose.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -12,10 +12,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const DATAGRAM_BYTES_MAX: usize = 9000;
 
 const TYPE_A: u16 = 1;
-const TYPE_AAAA: u16 = 28;
 
-/// The first address that is said of `name`. To be called in the asker's namespace, whose address is `own`.
-pub(super) fn ask(name: &str, own: Ipv4Addr) -> Result<IpAddr> {
+/// The first IPv4 address that is said of `name`: a box also says the one that it has in its mesh, where viewers are not. To be called in the asker's namespace, whose address is `own`.
+pub(super) fn ask(name: &str, own: Ipv4Addr) -> Result<Ipv4Addr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)).context("opening the port of mDNS")?;
     socket.join_multicast_v4(&GROUP, &own).context("joining the group of mDNS")?;
     socket.send_to(&question(name), SocketAddrV4::new(GROUP, PORT)).context("asking by mDNS")?;
@@ -46,7 +45,7 @@ fn question(name: &str) -> Vec<u8> {
 }
 
 /// The address of this name in an answer, if it is one.
-fn answer(datagram: &[u8], name: &str) -> Option<IpAddr> {
+fn answer(datagram: &[u8], name: &str) -> Option<Ipv4Addr> {
     let number = |at: usize| Some(u16::from_be_bytes([*datagram.get(at)?, *datagram.get(at + 1)?]));
     if number(2)? & 0x8000 == 0 {
         return None;
@@ -66,10 +65,7 @@ fn answer(datagram: &[u8], name: &str) -> Option<IpAddr> {
             continue;
         }
         if let (TYPE_A, Ok(octets)) = (kind, <[u8; 4]>::try_from(data)) {
-            return Some(Ipv4Addr::from(octets).into());
-        }
-        if let (TYPE_AAAA, Ok(octets)) = (kind, <[u8; 16]>::try_from(data)) {
-            return Some(Ipv6Addr::from(octets).into());
+            return Some(Ipv4Addr::from(octets));
         }
     }
     None
