@@ -99,6 +99,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
     fn problems_name_commands_that_there_are() {
         let cli = Cli::command();
         let mut named = 0;

@@ -2,6 +2,7 @@
 //! code that comes here.
 
 pub(crate) mod boxes;
+pub(crate) mod card;
 pub(crate) mod certify;
 pub(crate) mod init;
 pub(crate) mod invite;

@@ -34,6 +34,12 @@ pub(crate) enum Purpose {
     Deb,
     /// Trying them on machines of their own
     Machine,
+    /// Playing a PC with UEFI
+    EmulatePc,
+    /// Playing an aarch64 machine with UEFI
+    EmulateArm,
+    /// The network that an image is booted in
+    Street,
     /// The peers of the bench
     Bench,
 }
@@ -126,6 +132,13 @@ impl Purpose {
                         tool("systemd", "systemd-analyze"),
                     ]
                 }
+            }
+            Purpose::EmulatePc => const { &[tool("qemu-system-x86", "qemu-system-x86_64"), library("ovmf")] },
+            Purpose::EmulateArm => {
+                const { &[tool("qemu-system-arm", "qemu-system-aarch64"), library("qemu-efi-aarch64")] }
+            }
+            Purpose::Street => {
+                const { &[tool("dnsmasq-base", "dnsmasq"), tool("iproute2", "ip"), tool("mtools", "mcopy")] }
             }
             Purpose::Cross => {
                 const { &[tool("mmdebstrap", "mmdebstrap"), tool("qemu-user-static", "qemu-aarch64-static")] }

@@ -30,9 +30,10 @@ enum Step {
     Lab,
     Soak,
     Machines,
+    Image,
 }
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     Step::Format,
     Step::Tidy,
     Step::Packages,
@@ -44,6 +45,7 @@ const STEPS: [Step; 11] = [
     Step::Lab,
     Step::Soak,
     Step::Machines,
+    Step::Image,
 ];
 
 struct Outcome {
@@ -95,6 +97,8 @@ fn perform(step: Step) -> Result<Option<Totals>> {
                 Purpose::Browser,
                 Purpose::Deb,
                 Purpose::Machine,
+                Purpose::EmulatePc,
+                Purpose::Street,
             ];
             apt::require(&all, given)?;
         }
@@ -107,6 +111,7 @@ fn perform(step: Step) -> Result<Option<Totals>> {
         Step::Lab => test::run_profile(Profile::Lab, true, 0, given)?,
         Step::Soak => test::run_profile(Profile::Soak, true, 0, given)?,
         Step::Machines => test::run_profile(Profile::Packages, true, 0, given)?,
+        Step::Image => test::run_profile(Profile::Image, true, 0, given)?,
     }
     Ok(None)
 }
@@ -130,6 +135,7 @@ fn name(step: Step) -> &'static str {
         Step::Lab => "lab, smoke",
         Step::Soak => "soak, smoke",
         Step::Machines => "machines, smoke",
+        Step::Image => "image, smoke",
     }
 }
 

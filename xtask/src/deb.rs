@@ -23,7 +23,8 @@ pub(crate) const PACKAGES: [&str; 2] = ["relayd", "coordinator-lite"];
 /// The most that a stripped daemon may take, bytes.
 const RELAYD_BYTES_MAX: u64 = 20_000_000;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Arch {
     Amd64,
     Arm64,
@@ -56,12 +57,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let native = native();
     let version = args.version.clone().unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned());
     let made = match (args.arch, native) {
-        (Some(Arch::Arm64), Ok(Arch::Amd64)) => {
-            let crossed = cross::shipped(consent)?;
-            let binaries = crossed.binaries.clone();
-            let arch = Arch::Arm64;
-            Batch { arch, version, profile: Profile::Dist, binaries, crossed: Some(crossed) }.make()?
-        }
+        (Some(Arch::Arm64), Ok(Arch::Amd64)) => crossed(Arch::Arm64, version, consent)?,
         (None, native) => shipped(native?, version, Profile::Dist, consent)?,
         (Some(asked), native) => {
             ensure!(native? == asked, "{} packages are made on such a machine", asked.name());
@@ -80,6 +76,13 @@ pub(crate) fn native() -> Result<Arch> {
     Arch::from_str(said.trim(), true)
         .map_err(anyhow::Error::msg)
         .context("there are no packages for this machine")
+}
+
+/// Builds for another machine in the chroot, and packs it.
+pub(crate) fn crossed(arch: Arch, version: String, consent: Consent) -> Result<Vec<PathBuf>> {
+    let crossed = cross::shipped(consent)?;
+    let binaries = crossed.binaries.clone();
+    Batch { arch, version, profile: Profile::Dist, binaries, crossed: Some(crossed) }.make()
 }
 
 /// Builds for this machine, and packs it. A debug build is for tests alone.

@@ -13,6 +13,8 @@ mod cross;
 mod deb;
 mod demo;
 mod deny;
+mod image;
+mod image_test;
 mod lab;
 mod origin;
 mod packages;
@@ -54,6 +56,10 @@ enum Command {
     Cross(cross::Args),
     /// Debian packages of the daemon and the coordinator
     Deb(deb::Args),
+    /// The image that is written to a box's card
+    Image(image::Args),
+    /// Boot the image in QEMU, in a network that leads nowhere
+    ImageTest(image_test::Args),
     /// Publish the test picture to an RTMP address
     Publish(publish::Args),
     /// Relaybox beside its peers, measured
@@ -74,6 +80,8 @@ fn main() -> ExitCode {
         Command::Web(args) => web::run(&args),
         Command::Cross(args) => cross::run(&args),
         Command::Deb(args) => deb::run(&args),
+        Command::Image(args) => image::run(&args),
+        Command::ImageTest(args) => image_test::run(&args),
         Command::Publish(args) => publish::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Lab(args) => lab::run(&args),

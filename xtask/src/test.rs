@@ -6,12 +6,12 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
 
 use crate::apt::{Consent, Purpose};
 use crate::build::Profile as BuildProfile;
-use crate::{apt, build, command, lab, packages, soak};
+use crate::{apt, build, command, image_test, lab, packages, soak};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Profile {
@@ -57,7 +57,7 @@ pub(crate) fn run_profile(profile: Profile, smoke: bool, minutes: u32, consent: 
         Profile::Soak => soak::run(&soak::Plan::full(minutes), consent),
         Profile::Lab => lab::profile(smoke, consent),
         Profile::Packages => packages::profile(smoke, consent),
-        Profile::Image => bail!("there is no image yet: it comes with the flashable box"),
+        Profile::Image => image_test::profile(smoke, consent),
     }
 }
 

@@ -10,7 +10,7 @@ use qrcode::{EcLevel, QrCode};
 use trust::ticket::{CoordinatorUrl, InviteSeed};
 use trust::{Invite, InviteKind, Limits, MeshId, Name, Signed, Ticket};
 
-use super::{Root, apart, root_dir, viewer};
+use super::{Root, apart, card, root_dir, viewer};
 use crate::service::{self, Mesh};
 use crate::span::Span;
 use crate::store::{Database, FILE};
@@ -23,8 +23,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     root_dir: Option<PathBuf>,
     /// Whom it is for: the box will have this name, or this name with a dash and more behind it.
-    #[arg(long)]
-    name: Name,
+    #[arg(long, required_unless_present = "card")]
+    name: Option<Name>,
     /// How long it can be used: 90m, 12h, 7d; at most 90 days, and 7 when nothing is said. For a viewer how long it may
     /// watch: at most 366 days, and 90 when nothing is said.
     #[arg(long)]
@@ -43,6 +43,14 @@ pub(crate) struct Args {
     quiet: bool,
     #[command(flatten)]
     viewer: viewer::Options,
+    #[command(flatten)]
+    card: card::Options,
+}
+
+impl Args {
+    fn whom(&self) -> Result<&Name> {
+        self.name.as_ref().or(self.card.card.as_ref()).context("whom is it for? --name or --card")
+    }
 }
 
 /// A week.
@@ -63,12 +71,16 @@ pub(crate) fn run(args: Args) -> Result<()> {
             "where boxes find the service is not known yet: start `coordinator-lite serve`, or say --url",
         )?,
     };
+    let name = args.whom()?;
+    if args.card.card.is_some() {
+        card::check(&args.card, name)?;
+    }
     let now = clock::now();
     let seed = InviteSeed(clock::random()?);
     let invite = Invite {
         mesh: MeshId::of(&mesh.root),
         key: seed.secret().public(),
-        name: args.name.clone(),
+        name: name.clone(),
         kind: InviteKind::Box,
         limits: Limits { boxes: args.boxes, streams: args.streams },
         issued: now,
@@ -85,24 +97,29 @@ pub(crate) fn run(args: Args) -> Result<()> {
     file::hand_over(&data_dir)?;
     let ticket = Ticket { url: url.clone(), pin, root: mesh.root, invite, seed };
     let text = ticket.text();
+    if args.card.card.is_some() {
+        let place = card::deliver(&args.card, name, &text, expires)?;
+        println!("For {name}, until {expires}, at {url}: {place}. Whoever has it can use the invite.");
+        return Ok(());
+    }
     if args.quiet {
         println!("{text}");
         return Ok(());
     }
     println!("{text}\n");
     println!("{}", code(&text)?);
-    println!("For {}, until {expires}, at {url}. Whoever has this text can use it.", args.name);
+    println!("For {name}, until {expires}, at {url}. Whoever has this text can use it.");
     println!("On the box: relayd join INVITE");
     println!("To compare by phone, the root: {}", mesh.root.fingerprint());
     Ok(())
 }
 
 fn viewer(args: &Args, root: &Root) -> Result<()> {
-    let data_dir = &args.data.data_dir;
+    let (data_dir, name) = (&args.data.data_dir, args.whom()?);
     let path = data_dir.join(FILE);
     let opened = Database::open_existing(&path, clock::now());
     let mut database = opened.with_context(|| format!("opening {}", path.display()))?;
-    let made = viewer::make(root, &mut database, &args.name, args.expires, &args.viewer)?;
+    let made = viewer::make(root, &mut database, name, args.expires, &args.viewer)?;
     file::hand_over(data_dir)?;
     let conf = made.conf.as_str();
     if args.quiet {
@@ -113,7 +130,7 @@ fn viewer(args: &Args, root: &Root) -> Result<()> {
     println!("{}", code(conf)?);
     println!(
         "For {}, through {} at {}, until {}. Whoever has this text can watch as {}; it is kept nowhere.",
-        args.name, made.gateway, made.endpoint, made.expires, args.name
+        name, made.gateway, made.endpoint, made.expires, name
     );
     println!("In the WireGuard app: add a tunnel from this QR code, or from the text as a file.");
     println!(

@@ -7,6 +7,7 @@ mod advice;
 mod announce;
 mod backstage;
 mod by_key;
+mod card;
 mod carry;
 mod clock;
 mod control;
@@ -70,6 +71,9 @@ enum Command {
     /// Make the mesh's interface for a daemon that has no right to: for a unit that runs before it.
     #[command(hide = true)]
     Interface(interface::Args),
+    /// Take over what a friend wrote on the card of a box from an image: for a unit that runs before the daemon.
+    #[command(hide = true)]
+    Card(card::Args),
     /// Run a WireGuard tunnel from a wg-quick file, without any coordinator.
     Tunnel(tunnel::Args),
 }
@@ -104,6 +108,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Lint(args) => lint::run(args),
         Command::Probe(args) => probe::run(args),
         Command::Interface(args) => interface::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Card(args) => card::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Tunnel(args) => tunnel::run(args).map(|()| ExitCode::SUCCESS),
     }
 }

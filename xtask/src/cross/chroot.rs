@@ -97,31 +97,32 @@ impl Chroot {
         env: &[(&str, &str)],
         words: &[&str],
     ) -> Vec<String> {
-        let mut all: Vec<String> = [
-            "--mount",
-            "--propagation=private",
-            "--pid",
-            "--fork",
-            "--kill-child=KILL",
-            "--",
-            "sh",
-            "-c",
-            ENTER,
-            "enter",
-        ]
-        .map(str::to_owned)
-        .into();
-        all.push(self.root.to_string_lossy().into_owned());
-        for (from, to) in mounts {
-            all.extend([from.to_string_lossy().into_owned(), (*to).to_owned()]);
-        }
-        all.extend(["--".to_owned(), folder.to_owned(), "PATH=/usr/bin:/bin:/usr/sbin:/sbin".to_owned()]);
-        all.extend(["HOME=/tmp".to_owned(), "LANG=C.UTF-8".to_owned()]);
-        all.extend(self.plan.env.iter().map(|(key, value)| format!("{key}={value}")));
-        all.extend(env.iter().map(|(key, value)| format!("{key}={value}")));
-        all.extend(words.iter().map(|word| (*word).to_owned()));
-        all
+        let own = self.plan.env.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let env: Vec<(&str, &str)> = own.chain(env.iter().copied()).collect();
+        entered(&self.root, mounts, folder, &env, words)
     }
+}
+
+/// Arguments of `unshare` that run these words in a chroot, with nothing of our environment.
+pub(crate) fn entered(
+    root: &Path,
+    mounts: &[(&Path, &str)],
+    folder: &str,
+    env: &[(&str, &str)],
+    words: &[&str],
+) -> Vec<String> {
+    let options = ["--mount", "--propagation=private", "--pid", "--fork", "--kill-child=KILL"];
+    let shell = ["--", "sh", "-c", ENTER, "enter"];
+    let mut all: Vec<String> = options.into_iter().chain(shell).map(str::to_owned).collect();
+    all.push(root.to_string_lossy().into_owned());
+    for (from, to) in mounts {
+        all.extend([from.to_string_lossy().into_owned(), (*to).to_owned()]);
+    }
+    all.extend(["--".to_owned(), folder.to_owned(), "PATH=/usr/bin:/bin:/usr/sbin:/sbin".to_owned()]);
+    all.extend(["HOME=/tmp".to_owned(), "LANG=C.UTF-8".to_owned()]);
+    all.extend(env.iter().map(|(key, value)| format!("{key}={value}")));
+    all.extend(words.iter().map(|word| (*word).to_owned()));
+    all
 }
 
 fn make(plan: &Plan, root: &Path) -> Result<()> {
@@ -139,10 +140,7 @@ pub(crate) fn debian(suite: &str, root: &Path, options: &[String]) -> Result<()>
         std::fs::remove_dir_all(root).with_context(|| format!("could not remove {}", root.display()))?;
     }
     std::fs::create_dir_all(root).with_context(|| format!("could not make {}", root.display()))?;
-    let sources = sources(
-        suite,
-        &command::output(command::program("apt-get").args(["indextargets", "--format", "$(REPO_URI)"]))?,
-    )?;
+    let sources = sources_here(suite)?;
     eprintln!("making the chroot {} with mmdebstrap: a few minutes, up to 3 GB", root.display());
     let mut mmdebstrap = command::program("mmdebstrap");
     mmdebstrap.args(["--mode=root", "--aptopt=Apt::Install-Recommends \"false\""]).args(options);
@@ -160,6 +158,17 @@ pub(crate) fn debian(suite: &str, root: &Path, options: &[String]) -> Result<()>
 }
 
 /// apt's lines for the suite, from the mirrors that this machine's apt uses.
+pub(crate) fn sources_here(suite: &str) -> Result<String> {
+    let mirrors = command::program("apt-get")
+        .args(["indextargets", "--format", "$(REPO_URI)"])
+        // Whatever another command of ours told apt.
+        .env_remove("APT_CONFIG")
+        .stdin(Stdio::null())
+        .output()
+        .context("could not start apt-get")?;
+    sources(suite, &String::from_utf8_lossy(&mirrors.stdout))
+}
+
 fn sources(suite: &str, mirrors: &str) -> Result<String> {
     let is_security = |mirror: &&str| mirror.contains("security");
     let security = mirrors.lines().find(is_security);

@@ -1,0 +1,296 @@
+//! `cargo xtask image BOARD`: the image that is written to a card, from Debian as it is locked and this tree's packages.
+//!
+//! What it is made of is data in `image/` and `board/`. Every step is done again only when what it is made of changed. It
+//! refuses to make an image of anything that is not locked, or one that is above its budget.
+
+mod bmap;
+mod carve;
+mod disk;
+mod lock;
+mod mirror;
+mod pool;
+mod recipe;
+mod root;
+mod sbom;
+mod step;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::apt::{Consent, Purpose};
+use crate::build::Profile;
+use crate::deb::{self, Arch};
+use crate::{apt, command};
+use disk::Tools;
+use lock::{Lock, Locked};
+use mirror::Mirror;
+use pool::Pool;
+use recipe::Recipe;
+pub(crate) use recipe::{Board, Partitions, Qemu, Role};
+use step::Step;
+
+/// What a friend downloads, at most.
+const IMAGE_BYTES_MAX: u64 = 250_000_000;
+
+/// The set of programs that make images, and the machine that they run on.
+const TOOLS: &str = "tools";
+const TOOLS_ARCH: Arch = Arch::Amd64;
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// One of the folders in board/
+    board: String,
+    /// Only take the newest versions of Debian's packages into image/packages.lock
+    #[arg(long)]
+    relock: bool,
+    /// Take this package of the daemon, and build none
+    #[arg(long, value_name = "FILE")]
+    relayd: Option<PathBuf>,
+    /// Work here, and not in target/image/BOARD
+    #[arg(long, value_name = "DIR")]
+    work: Option<PathBuf>,
+    /// Make it once more from nothing, in another folder, and fail unless both are the same bit for bit
+    #[arg(long)]
+    twice: bool,
+    /// Install missing Debian packages without a question
+    #[arg(long)]
+    yes: bool,
+}
+
+/// What is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pack {
+    /// What is handed out.
+    Whole,
+    /// Only the disk, for a test.
+    Disk,
+}
+
+/// What came out.
+pub(crate) struct Made {
+    /// As it is on a card, not packed.
+    pub(crate) disk: PathBuf,
+    pub(crate) packed: PathBuf,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let board = Board::read(&args.board)?;
+    if args.relock {
+        return relock(&board, &Recipe::read()?);
+    }
+    let (relayd, work) = (args.relayd.as_deref(), args.work.as_deref());
+    let made = make(&board, relayd, work, Pack::Whole, Consent::from_yes(args.yes))?;
+    println!("{}", made.packed.display());
+    if args.twice { again(&board, relayd, &made, Consent::from_yes(args.yes)) } else { Ok(()) }
+}
+
+/// What is the same whoever makes it can be checked by anybody.
+fn again(board: &Board, relayd: Option<&Path>, first: &Made, consent: Consent) -> Result<()> {
+    let work = shelf().join(format!("{}.again", board.id));
+    if work.exists() {
+        fs::remove_dir_all(&work).with_context(|| format!("clearing {}", work.display()))?;
+    }
+    let second = make(board, relayd, Some(&work), Pack::Whole, consent)?;
+    for (one, other) in [(&first.disk, &second.disk), (&first.packed, &second.packed)] {
+        let (one_hash, other_hash) = (mirror::hash(one)?, mirror::hash(other)?);
+        ensure!(
+            one_hash == other_hash,
+            "two builds differ: {} and {} (cmp says where)",
+            one.display(),
+            other.display()
+        );
+        println!("the same twice: {one_hash}  {}", one.file_name().unwrap_or_default().to_string_lossy());
+    }
+    fs::remove_dir_all(&work).with_context(|| format!("clearing {}", work.display()))
+}
+
+fn shelf() -> PathBuf {
+    command::target().join("image")
+}
+
+/// Asks the mirror what there is today, and writes it down.
+fn relock(board: &Board, recipe: &Recipe) -> Result<()> {
+    let arch = board.arch.name();
+    let mirror = Mirror::open(&shelf().join("mirror").join(arch), &recipe.suite, arch)?;
+    let names = |parts: [&[String]; 2]| parts.concat();
+    let mut lock = Lock::read()?;
+    let mut said = lock.replace(&board.id, mirror.resolve(&names([&recipe.packages, &board.packages]))?);
+    let mut carved: Vec<String> = recipe.carved.iter().map(|carved| carved.package.clone()).collect();
+    carved.push(board.boot.package.clone());
+    said.extend(lock.replace(&carved_set(board), mirror.look_up(&carved)?));
+    let tools = TOOLS_ARCH.name();
+    let mirror = if mirror.arch() == tools {
+        mirror
+    } else {
+        Mirror::open(&shelf().join("mirror").join(tools), &recipe.suite, tools)?
+    };
+    said.extend(lock.replace(TOOLS, mirror.resolve(&recipe.tools)?));
+    lock.write()?;
+    said.iter().for_each(|line| println!("{line}"));
+    println!("image/packages.lock: {} changes", said.len());
+    Ok(())
+}
+
+fn carved_set(board: &Board) -> String {
+    format!("{}/carved", board.id)
+}
+
+/// Makes the image, or finds that it is there.
+pub(crate) fn make(
+    board: &Board,
+    relayd: Option<&Path>,
+    work: Option<&Path>,
+    pack: Pack,
+    consent: Consent,
+) -> Result<Made> {
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "an image's files belong to many users: run this one with sudo"
+    );
+    ensure!(deb::native()? == TOOLS_ARCH, "images are made on machines of {}", TOOLS_ARCH.name());
+    apt::require(&[Purpose::Deb, Purpose::Machine], consent)?;
+    let began = Instant::now();
+    let version = env!("CARGO_PKG_VERSION");
+    let relayd = match relayd {
+        Some(relayd) => relayd.to_owned(),
+        None => packed(board.arch, version, consent)?,
+    };
+    let work = work.map_or_else(|| shelf().join(&board.id), Path::to_owned);
+    fs::create_dir_all(&work).with_context(|| format!("making {}", work.display()))?;
+    let work = work.canonicalize().with_context(|| format!("finding {}", work.display()))?;
+    let order = Order { board, recipe: Recipe::read()?, partitions: Partitions::read()?, version, work };
+    let made = order.carry_out(&relayd, pack)?;
+    if pack == Pack::Disk {
+        return Ok(made);
+    }
+    let bytes = made.packed.metadata().context("looking at the image")?.len();
+    ensure!(bytes <= IMAGE_BYTES_MAX, "the image has {bytes} bytes, more than {IMAGE_BYTES_MAX}");
+    let (megabytes, tenth) = (bytes / 1_000_000, bytes / 100_000 % 10);
+    eprintln!("{}: {megabytes}.{tenth} MB after {} s", board.id, began.elapsed().as_secs());
+    Ok(made)
+}
+
+fn packed(arch: Arch, version: &str, consent: Consent) -> Result<PathBuf> {
+    let made = if arch == deb::native()? {
+        deb::shipped(arch, version.to_owned(), Profile::Dist, consent)?
+    } else {
+        deb::crossed(arch, version.to_owned(), consent)?
+    };
+    let relayd = made.into_iter().find(|path| path.to_string_lossy().contains("/relayd_"));
+    relayd.context("no package of the daemon was made")
+}
+
+struct Order<'a> {
+    board: &'a Board,
+    recipe: Recipe,
+    partitions: Partitions,
+    version: &'a str,
+    work: PathBuf,
+}
+
+impl Order<'_> {
+    fn carry_out(&self, relayd: &Path, pack: Pack) -> Result<Made> {
+        let lock = Lock::read()?;
+        let id = &self.board.id;
+        let (installed, carved) = (lock.set(id, id)?, lock.set(&carved_set(self.board), id)?);
+        let tools = lock.set(TOOLS, id)?;
+        let pool = Pool::open(&shelf().join("pool"))?;
+        for (arch, packages) in [(self.board.arch, installed), (self.board.arch, carved), (TOOLS_ARCH, tools)]
+        {
+            let arch = arch.name();
+            pool.fill(packages, || {
+                Mirror::open(&shelf().join("mirror").join(arch), &self.recipe.suite, arch)
+            })?;
+        }
+        let epoch = epoch()?;
+        let debian = root::debian("debian", &self.recipe, installed, &root::hooks(), &self.work, &pool)?;
+        let chroot = self.tools(tools, &pool)?;
+        let carved_package = carve::pack(&self.recipe, self.board, carved, &pool, epoch, &self.work)?;
+        let order = root::Box {
+            board: self.board,
+            recipe: &self.recipe,
+            partitions: &self.partitions,
+            version: self.version,
+            epoch,
+        };
+        let root = order.lay_out(&debian, &[carved_package, relayd.to_owned()], &self.work)?;
+        let name = format!("relaybox-{id}-{}.img", self.version);
+        let (disk, packed) = (self.work.join(&name), self.work.join(format!("{name}.xz")));
+        let inputs = [Step::stamp(&root)?, self.partitions.script(), format!("{:?}", self.board.boot)];
+        let inputs = inputs.join("\n") + &step::tree(&command::root().join("image"))?;
+        let tools = Tools { root: &chroot, work: &self.work, epoch };
+        if let Some(step) = Step::due(&disk, &inputs)? {
+            eprintln!("{id}: file systems, and the disk");
+            self.disk(&tools, carved, &pool, &root, &name)?;
+            step.done()?;
+        }
+        if let (Pack::Whole, Some(step)) = (pack, Step::due(&packed, &Step::stamp(&disk)?)?) {
+            eprintln!("{id}: packing: a few minutes");
+            tools.compress(&name)?;
+            let every: Vec<&Locked> = installed.iter().chain(carved).collect();
+            self.describe(&disk, &packed, &every)?;
+            step.done()?;
+        }
+        Ok(Made { disk, packed })
+    }
+
+    fn disk(&self, tools: &Tools<'_>, carved: &[Locked], pool: &Pool, root: &Path, name: &str) -> Result<()> {
+        let partition = |role| self.partitions.of(role);
+        let parts = [
+            (Role::Loader, tools.loader(self.board, carved, pool, partition(Role::Loader)?)?),
+            (Role::Card, tools.card(partition(Role::Card)?)?),
+            (Role::Root, tools.root(root, partition(Role::Root)?)?),
+            (Role::Data, tools.data(partition(Role::Data)?)?),
+        ];
+        tools.assemble(&self.partitions, &parts, name)?;
+        for (_, part) in &parts {
+            fs::remove_file(part).with_context(|| format!("removing {}", part.display()))?;
+        }
+        Ok(())
+    }
+
+    /// The chroot of the programs that make the disk.
+    fn tools(&self, locked: &[Locked], pool: &Pool) -> Result<PathBuf> {
+        let archive = root::debian(TOOLS, &self.recipe, locked, &[], &self.work, pool)?;
+        let chroot = self.work.join("tools");
+        let Some(step) = Step::due(&chroot, &Step::stamp(&archive)?)? else { return Ok(chroot) };
+        if chroot.exists() {
+            fs::remove_dir_all(&chroot).with_context(|| format!("clearing {}", chroot.display()))?;
+        }
+        fs::create_dir(&chroot).with_context(|| format!("making {}", chroot.display()))?;
+        let mut unpack = command::program("tar");
+        unpack.args(["--extract", "--numeric-owner", "--file"]).arg(&archive).arg("--directory").arg(&chroot);
+        command::output(&mut unpack)?;
+        step.done()?;
+        Ok(chroot)
+    }
+
+    /// What lies beside the image: the map of its blocks, its parts, and the hashes of all.
+    fn describe(&self, disk: &Path, packed: &Path, every: &[&Locked]) -> Result<()> {
+        let beside = |end: &str| self.work.join(format!("relaybox-{}-{}.{end}", self.board.id, self.version));
+        let write = |path: &Path, text: String| {
+            fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+        };
+        let (map, parts) = (beside("img.bmap"), beside("cdx.json"));
+        write(&map, bmap::of(disk)?)?;
+        write(&parts, sbom::of(self.board, &self.recipe.suite, self.version, every)?)?;
+        let mut sums = String::new();
+        for path in [packed, &map, &parts] {
+            let name = path.file_name().context("it has a name")?.to_string_lossy();
+            sums.push_str(&format!("{}  {name}\n", mirror::hash(path)?));
+        }
+        write(&self.work.join("SHA256SUMS"), sums)
+    }
+}
+
+/// The time of everything that is made here: the commit's.
+fn epoch() -> Result<u64> {
+    let said = command::output(command::program("git").args(["log", "-1", "--format=%ct"]))?;
+    match said.trim().parse() {
+        Ok(seconds) => Ok(seconds),
+        Err(_) => bail!("git says no time of the last commit: {said}"),
+    }
+}

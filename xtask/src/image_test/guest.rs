@@ -1,0 +1,177 @@
+//! The image, running in QEMU. Nothing in the image knows of the test: a shell on a port of its own comes in by a
+//! credential of the hypervisor's, which systemd takes from its firmware (systemd.system-credentials(7)).
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use data_encoding::BASE64;
+
+use super::street::{self, Street};
+use crate::child::Child;
+use crate::command;
+use crate::image::Qemu;
+use crate::stop::Stop;
+
+/// As small as the smallest board that is meant.
+const MEMORY_MIB: u32 = 1024;
+/// A card of 4 GB, which are fewer than 4 GiB.
+const DISK_BYTES: u64 = 3_900_000_000;
+/// How long a line of shell may take in emulation.
+const LINE_LIMIT: Duration = Duration::from_secs(120);
+
+const PORT: &str = "relaybox.test";
+
+/// Runs each line that comes, and answers with its exit status and what it printed, in base64. While nobody is at the
+/// other end, each reading is at its end at once.
+const SHELL: &str = r#"[Unit]
+Description=The test's shell
+DefaultDependencies=no
+After=local-fs.target systemd-udevd.service
+[Service]
+Environment=HOME=/tmp
+ExecStart=/bin/bash -c 'port=/dev/virtio-ports/@PORT@; until [ -e $$port ]; do sleep 1; done; exec 3<> $$port; while :; do read -r line <&3 || { sleep 1; continue; }; said=$$(bash -c "$$line" 2>&1 < /dev/null); code=$$?; echo "$$code $$(base64 --wrap 0 <<< "$$said")" >&3; done'
+"#;
+/// Makes systemd start it.
+const WANTED: &str = "[Unit]\nWants=relaybox-test.service\n";
+
+pub(super) struct Guest {
+    process: Child,
+    dir: PathBuf,
+    shell: Option<BufReader<UnixStream>>,
+}
+
+impl Guest {
+    /// Starts from the disk in this folder, made of the image if it is not there.
+    pub(super) fn start(qemu: &Qemu, disk: &Path, street: &Street, dir: &Path) -> Result<Guest> {
+        let variables = dir.join("variables");
+        if !variables.exists() {
+            fs::copy(&qemu.variables, &variables)
+                .with_context(|| format!("copying {}", qemu.variables.display()))?;
+        }
+        let socket = dir.join("shell");
+        if socket.exists() {
+            fs::remove_file(&socket).context("removing the shell's socket")?;
+        }
+        let mut run = street.at_the_switch(&qemu.program);
+        run.args(["-machine", &qemu.machine, "-cpu", &qemu.cpu, "-accel", "tcg,thread=multi", "-smp", "2"]);
+        run.args(["-m", &MEMORY_MIB.to_string(), "-display", "none", "-monitor", "none"]);
+        let firmware = qemu.firmware.display();
+        run.args(["-drive", &format!("if=pflash,format=raw,readonly=on,file={firmware}")]);
+        run.args(["-drive", &format!("if=pflash,format=raw,file={}", variables.display())]);
+        run.args(["-drive", &format!("if=virtio,format=raw,cache=writeback,file={}", disk.display())]);
+        run.args(["-netdev", &format!("tap,id=lan,ifname={},script=no,downscript=no", street::TAP)]);
+        run.args(["-device", "virtio-net-pci,netdev=lan,romfile="]);
+        run.args(["-serial", &format!("file:{}", dir.join("console.log").display())]);
+        run.args(["-device", "virtio-serial-pci"]);
+        run.args(["-chardev", &format!("socket,id=shell,server=on,wait=off,path={}", socket.display())]);
+        run.args(["-device", &format!("virtserialport,chardev=shell,name={PORT}")]);
+        run.args(["-device", "virtio-rng-pci"]);
+        for (name, text) in [
+            ("systemd.extra-unit.relaybox-test.service", SHELL.replace("@PORT@", PORT)),
+            ("systemd.unit-dropin.multi-user.target", WANTED.to_owned()),
+        ] {
+            let value = BASE64.encode(text.as_bytes());
+            run.args(["-smbios", &format!("type=11,value=io.systemd.credential.binary:{name}={value}")]);
+        }
+        let process = Child::start("QEMU", &run, &dir.join("qemu.log"))?;
+        Ok(Guest { process, dir: dir.to_owned(), shell: None })
+    }
+
+    /// Runs a line inside, as root; what it prints.
+    pub(super) fn sh(&mut self, line: &str) -> Result<String> {
+        ensure!(!line.contains('\n'), "one line at a time");
+        let told = self.tell(line).with_context(|| format!("in the guest: {line}"));
+        if told.is_err() {
+            // An answer that comes late is not the next line's.
+            self.shell = None;
+        }
+        let (code, said) = told?;
+        ensure!(code == 0, "in the guest: {line}: exit status {code}: {}", said.trim());
+        Ok(said)
+    }
+
+    fn tell(&mut self, line: &str) -> Result<(i32, String)> {
+        let shell = match &mut self.shell {
+            Some(shell) => shell,
+            empty @ None => {
+                let socket = UnixStream::connect(self.dir.join("shell")).context("QEMU's socket")?;
+                socket.set_read_timeout(Some(LINE_LIMIT)).context("a time to wait")?;
+                empty.insert(BufReader::new(socket))
+            }
+        };
+        writeln!(shell.get_mut(), "{line}").context("telling it")?;
+        let mut answer = String::new();
+        shell.read_line(&mut answer).context("no answer")?;
+        let (code, said) = answer.trim().split_once(' ').context("no answer")?;
+        let said = BASE64.decode(said.as_bytes());
+        let said = said.map_err(|error| anyhow!("the answer is not as it should be: {error}"))?;
+        Ok((code.parse().context("no exit status")?, String::from_utf8_lossy(&said).into_owned()))
+    }
+
+    /// Waits for a condition, as long as QEMU runs.
+    pub(super) fn wait(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        stop: &Stop,
+        mut condition: impl FnMut(&mut Guest) -> Result<()>,
+    ) -> Result<Duration> {
+        let began = Instant::now();
+        let mut last = None;
+        let came = stop.wait_until(limit, || {
+            self.process.ended().is_some()
+                || match condition(self) {
+                    Ok(()) => {
+                        last = None;
+                        true
+                    }
+                    Err(error) => {
+                        last = Some(error);
+                        false
+                    }
+                }
+        });
+        if self.process.ended().is_some() {
+            return Err(self
+                .process
+                .failure()
+                .context(format!("{what}; on the console:\n{}", self.console())));
+        }
+        match last {
+            Some(error) if !came => Err(error.context(format!(
+                "{what}: not after {} s; the end of the console:\n{}",
+                limit.as_secs(),
+                self.console()
+            ))),
+            _ if !came => bail!("{what}: stopped before that"),
+            _ => Ok(began.elapsed()),
+        }
+    }
+
+    /// The end of what firmware, loader and kernel said.
+    pub(super) fn console(&self) -> String {
+        const LINES: usize = 25;
+        let said = fs::read(self.dir.join("console.log")).unwrap_or_default();
+        let said = String::from_utf8_lossy(&said);
+        let lines: Vec<&str> = said.lines().collect();
+        lines[lines.len().saturating_sub(LINES)..].iter().map(|line| format!("    {line}\n")).collect()
+    }
+
+    /// As a pulled plug.
+    pub(super) fn kill(mut self) {
+        self.process.kill();
+    }
+}
+
+/// A card with the image on it, larger than the image.
+pub(super) fn card(image: &Path, to: &Path) -> Result<()> {
+    let mut copy = command::program("cp");
+    command::output(copy.args(["--sparse=always", "--"]).arg(image).arg(to))?;
+    let file =
+        fs::File::options().write(true).open(to).with_context(|| format!("opening {}", to.display()))?;
+    file.set_len(DISK_BYTES).with_context(|| format!("enlarging {}", to.display()))
+}

@@ -1,0 +1,52 @@
+//! The partition that a friend sees, while the box is off: what stands there, and what can still be read of what stood.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::command;
+use crate::image::{Partitions, Role};
+
+pub(super) struct Place {
+    card: PathBuf,
+    start: u64,
+    bytes: u64,
+}
+
+impl Place {
+    pub(super) fn find(card: &Path) -> Result<Place> {
+        let partitions = Partitions::read()?;
+        let found = partitions.placed().find(|(_, partition)| partition.role == Role::Card);
+        let (start, partition) = found.context("no partition is the friend's")?;
+        Ok(Place { card: card.to_owned(), start, bytes: partition.bytes() })
+    }
+
+    /// Whether these words stand anywhere in it, in a file or in what once was one.
+    pub(super) fn holds(&self, words: &str) -> Result<bool> {
+        let mut file = File::open(&self.card).context("opening the card")?;
+        file.seek(SeekFrom::Start(self.start)).context("seeking on the card")?;
+        let mut bytes = Vec::new();
+        file.take(self.bytes).read_to_end(&mut bytes).context("reading the card")?;
+        Ok(bytes.windows(words.len()).any(|window| window == words.as_bytes()))
+    }
+
+    pub(super) fn read(&self, name: &str) -> Result<String> {
+        command::output(command::program("mtype").args(["-i", &self.image(), &format!("::/{name}")]))
+    }
+
+    pub(super) fn put(&self, name: &str, text: &str) -> Result<()> {
+        let mut mcopy = command::program("mcopy");
+        mcopy.args(["-i", &self.image(), "-o", "-", &format!("::/{name}")]).stdin(Stdio::piped());
+        let mut mcopy = mcopy.spawn().context("starting mcopy")?;
+        mcopy.stdin.take().context("no input")?.write_all(text.as_bytes()).context("telling mcopy")?;
+        ensure!(mcopy.wait().context("waiting for mcopy")?.success(), "mcopy could not write {name}");
+        Ok(())
+    }
+
+    fn image(&self) -> String {
+        format!("{}@@{}", self.card.display(), self.start)
+    }
+}
