@@ -22,7 +22,7 @@ const STAND_BYS: usize = 6;
 /// Seconds between two requests of a box about a stream.
 const NEXT_S: u32 = 5;
 /// So long after a box came all ask more often.
-const BUSTLE: Duration = Duration::from_secs(5);
+pub(super) const BUSTLE: Duration = Duration::from_secs(5);
 /// The same while it waits for others to come or to move.
 const WAITING_S: u32 = 1;
 /// A box's requests are remembered for two minutes, and at most [`wire::ReplayGuard::REQUESTS_MAX`] of them: its
@@ -53,7 +53,8 @@ pub(crate) struct Answer {
 impl Carriers {
     /// From whom a box is to take a stream. The owner is always named, but to itself.
     pub(crate) fn parents(&mut self, stream: &StreamName, asking: &Asking<'_>, now: Instant) -> Answer {
-        let usual_s = self.next_s(asking.key);
+        let share_s = self.share_s(asking.key);
+        let usual_s = NEXT_S.max(share_s);
         let answer = |parents: Vec<_>, next_s| Answer {
             stripes: STRIPES,
             parents: List::try_from(parents).unwrap_or_default(),
@@ -70,13 +71,13 @@ impl Carriers {
         let Some(carried) = self.streams.get_mut(stream) else { return answer(alone(asking), usual_s) };
         let (parents, waits) = carried.entries(&plan, asking, now);
         carried.plan = Some(plan);
-        answer(parents, if waits { WAITING_S.max(usual_s / NEXT_S) } else { usual_s })
+        answer(parents, if waits { WAITING_S.max(share_s) } else { usual_s })
     }
 
-    /// Seconds until a box is to ask again about each of its streams: more for one that carries many.
-    fn next_s(&self, key: &BoxKey) -> u32 {
+    /// Seconds that have to be between two requests of a box about each of its streams: more for one that carries many.
+    fn share_s(&self, key: &BoxKey) -> u32 {
         let streams = u32::try_from(self.carried_by(key)).unwrap_or(u32::MAX);
-        NEXT_S.max(streams.saturating_mul(SHARED_S).div_ceil(SHARED_BY))
+        streams.saturating_mul(SHARED_S).div_ceil(SHARED_BY)
     }
 
     /// The plan with all that is known by now: the asking box at once, the others once a second.

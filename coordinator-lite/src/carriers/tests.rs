@@ -6,6 +6,7 @@ use trust::List;
 use wire::ParentEntry;
 use wire::parents::Take;
 
+use super::answer::BUSTLE;
 use super::*;
 
 mod failing;
@@ -163,9 +164,11 @@ impl Mesh {
 fn the_first_box_takes_all_from_the_owner_and_the_owner_nothing() {
     let mut mesh = Mesh::with(20 * MBIT, &[5 * MBIT]);
     let answer = mesh.ask(1);
-    assert_eq!((mesh.names(&answer), answer.stripes, answer.next_s), (vec![OWNER], 8, 5));
+    assert_eq!((mesh.names(&answer), answer.stripes, answer.next_s), (vec![OWNER], 8, 1));
     assert_eq!((answer.parents[0].stripes, answer.parents[0].barred), (0xff, 0));
     assert_eq!(mesh.ask(OWNER).parents.len(), 0);
+    mesh.now += BUSTLE;
+    assert_eq!(mesh.ask(1).next_s, 5, "nobody came for a while");
 }
 
 #[test]
@@ -302,6 +305,8 @@ fn who_carries_many_streams_asks_less_often_about_each() {
         mesh.boxes.get_mut(&1).unwrap().stream = name(&format!("s{n}"));
         next.push(mesh.ask(1).next_s);
     }
-    // Six in 5 s and 32 in 24 s are 144 and 160 in two minutes.
-    assert_eq!((next[0], next[5], next[7], next[31]), (5, 5, 6, 24));
+    // One in 1 s, six in 5 s and 32 in 24 s are 120, 144 and 160 in two minutes.
+    assert_eq!((next[0], next[5], next[7], next[31]), (1, 5, 6, 24));
+    mesh.now += BUSTLE;
+    assert_eq!(mesh.ask(1).next_s, 24, "nor more often when it is calm");
 }
