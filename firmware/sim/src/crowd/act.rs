@@ -67,6 +67,9 @@ impl Crowd {
                 member.feeds.remove(&feed);
                 member.fetch.handle_lost(feed, why, now);
             }),
+            Event::Have { child, from, n } => self.tell(child, |member| {
+                member.fetch.handle_have(ParentId(from), part(n), Stripes(u16::MAX), now);
+            }),
             Event::Header { child, from, feed, n } => self.header(child, from, feed, n),
             Event::Block { child, from, n, block } => self.block(child, from, n, block),
             Event::Pulled { child, from, n, end } => {
@@ -97,6 +100,7 @@ impl Crowd {
             origin.take_header(n);
         }
         self.give_header(ORIGIN, n);
+        self.give_have(ORIGIN, n);
         for block in 0..self.plan.blocks {
             if let Some(origin) = self.member_mut(ORIGIN) {
                 origin.take(n, block);
@@ -319,6 +323,9 @@ impl Crowd {
             }
             let blocks = member.blocks(n);
             self.send_header(parent, child, feed, n);
+            if blocks.count_ones() == u32::from(self.plan.blocks) {
+                self.events.plan(back, Event::Have { child, from: parent, n });
+            }
             for block in (0..self.plan.blocks).filter(|block| blocks & bit(*block) != 0) {
                 if stripes.contains(self.stripes.of(part(n), block)) {
                     self.send_block(parent, child, n, block);
@@ -363,6 +370,17 @@ impl Crowd {
         outs.iter().filter(|out| wants(out)).for_each(|out| self.send_header(id, out.child, out.feed, n));
     }
 
+    /// All children hear that a part is whole here.
+    fn give_have(&mut self, id: u32, n: u64) {
+        let now = self.now;
+        let wants = |out: &Out| part(n) >= out.from && out.flows(now);
+        let outs = self.member(id).map_or_else(Vec::new, |member| member.outs.clone());
+        for out in outs.iter().filter(|out| wants(out)) {
+            let half = self.round_trip(id, out.child) * 500;
+            self.events.plan(now + half, Event::Have { child: out.child, from: id, n });
+        }
+    }
+
     /// A block goes on to the children who want its stripe.
     fn give(&mut self, id: u32, n: u64, block: u16) {
         let (now, stripe) = (self.now, self.stripes.of(part(n), block));
@@ -394,6 +412,7 @@ impl Crowd {
                 member.take(n, block);
                 if member.blocks(n).count_ones() == u32::from(blocks) {
                     self.whole(child, n);
+                    self.give_have(child, n);
                 }
                 self.give(child, n, block);
             }

@@ -70,6 +70,12 @@ pub(super) enum Event {
         feed: FeedId,
         why: Loss,
     },
+    /// A part is whole at a parent.
+    Have {
+        child: u32,
+        from: u32,
+        n: u64,
+    },
     Header {
         child: u32,
         from: u32,

@@ -17,6 +17,8 @@ const TRIES_MAX: u8 = 8;
 const LIVELY_MS: u64 = 1_500;
 /// An answer that takes longer, beyond two round trips, is not waited for, and another one may be asked.
 const ANSWER_MS: u64 = 600;
+/// Who has a feed and does not say that a part is whole there may have some of it, and is asked this late.
+const DOUBTED_MS: u64 = 1_000;
 /// Of one block at a time.
 const ASKED_MAX: usize = 2;
 /// A second one is not asked sooner.
@@ -180,7 +182,8 @@ impl Fetch {
             let soon = lively && parent.newest < Some(flight.id);
             // Whoever has a feed says at once when a part is whole there. Where many begin at once, asking all of them
             // for what none of them has takes the line from what they wait for.
-            let lacks = self.settling && self.tells(id, flight.id) && !flight.claims.contains_key(&id);
+            let doubted = self.settling || now < flight.seen.plus(DOUBTED_MS);
+            let lacks = doubted && self.tells(id, flight.id) && !flight.claims.contains_key(&id);
             let comes = owes == Some(id) && !passed || lacks;
             if comes || !parent.listed || parent.is_banned() || full || !again || asked || soon {
                 return None;
