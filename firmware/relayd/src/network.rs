@@ -16,6 +16,7 @@ mod report;
 mod roster;
 mod router;
 pub(crate) mod standing;
+mod upnp;
 mod viewers;
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};

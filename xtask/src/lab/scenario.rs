@@ -10,6 +10,7 @@ mod lines;
 mod moves;
 mod outage;
 mod relayed;
+mod upnp;
 mod viewer;
 mod width;
 
@@ -44,9 +45,10 @@ pub(crate) enum Scenario {
     Viewer,
     InterfaceRemade,
     MtuGrows,
+    Upnp,
 }
 
-pub(crate) const SCENARIOS: [Scenario; 13] = [
+pub(crate) const SCENARIOS: [Scenario; 14] = [
     Scenario::CoordinatorKilled,
     Scenario::RouterReboot,
     Scenario::Roam,
@@ -60,6 +62,7 @@ pub(crate) const SCENARIOS: [Scenario; 13] = [
     Scenario::Viewer,
     Scenario::InterfaceRemade,
     Scenario::MtuGrows,
+    Scenario::Upnp,
 ];
 
 impl Scenario {
@@ -79,6 +82,7 @@ impl Scenario {
             Scenario::Viewer => "viewer",
             Scenario::InterfaceRemade => "interface-remade",
             Scenario::MtuGrows => "mtu-grows",
+            Scenario::Upnp => "upnp",
         }
     }
 
@@ -97,7 +101,8 @@ impl Scenario {
             | Scenario::TimeToFirstByte
             | Scenario::Viewer
             | Scenario::InterfaceRemade
-            | Scenario::MtuGrows => false,
+            | Scenario::MtuGrows
+            | Scenario::Upnp => false,
         }
     }
 
@@ -116,6 +121,7 @@ impl Scenario {
             Scenario::Viewer => viewer::viewer(scene, report),
             Scenario::InterfaceRemade => device::interface_remade(scene, report),
             Scenario::MtuGrows => width::mtu_grows(scene, report),
+            Scenario::Upnp => upnp::upnp(scene, report),
         }
     }
 }
@@ -315,7 +321,7 @@ mod tests {
     #[test]
     fn a_scenario_is_chosen_by_its_name() {
         assert_eq!("roam".parse(), Ok(Chosen(vec![Scenario::Roam])));
-        assert_eq!("all".parse::<Chosen>().unwrap().0.len(), 13);
+        assert_eq!("all".parse::<Chosen>().unwrap().0.len(), 14);
         assert!("rome".parse::<Chosen>().unwrap_err().contains("mtu-black-hole"));
     }
 

@@ -61,6 +61,19 @@ pub(crate) fn lose(world: &World, site: &Site, percent: u8) -> Result<()> {
     trouble(world, site, &format!("numgen random mod 100 < {percent} drop"))
 }
 
+/// The router has no ear for PCP and NAT-PMP: only UPnP is left.
+pub(crate) fn upnp_alone(world: &World, site: &Site) -> Result<()> {
+    world.namespace(&site.edge).nft(
+        "table inet deaf {
+  chain input {
+    type filter hook input priority filter - 10; policy accept;
+    udp dport 5351 drop
+  }
+}
+",
+    )
+}
+
 /// Before the router's own filter.
 fn trouble(world: &World, site: &Site, rule: &str) -> Result<()> {
     world.namespace(&site.edge).nft(&format!(

@@ -1,5 +1,6 @@
-//! Asks the box's router to map its UDP port: PCP (RFC 6887), or NAT-PMP (RFC 6886) where that is all there is.
-//! Refuses nothing else about routers: most have it turned off, and boxes find each other without it.
+//! Asks the box's router to map its UDP port: PCP (RFC 6887), NAT-PMP (RFC 6886) where that is all there is, and UPnP
+//! where there is neither. Refuses nothing else about routers: most have it turned off, and boxes find each other
+//! without it.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroU16;
@@ -9,6 +10,8 @@ use crab_nat::{
     InternetProtocol, MappingFailure, PortMapping, PortMappingOptions, PortMappingType, TimeoutConfig, natpmp,
 };
 use tokio::sync::watch;
+
+use super::upnp::{self, UpnpError};
 
 /// Asked for; renewed at half of what is given (RFC 6887, 11.2.1).
 const LIFETIME_S: u32 = 3600;
@@ -36,7 +39,8 @@ pub(crate) async fn keep(port: u16, mapped: watch::Sender<Option<SocketAddr>>) {
             }
             Ok(None) => AGAIN_AFTER,
             Err(error) => {
-                tracing::debug!(%error, "the router maps no port");
+                let error = format!("{:#}", anyhow::Error::from(error));
+                tracing::debug!(error, "the router maps no port");
                 let _ = mapped.send(None);
                 AGAIN_AFTER
             }
@@ -45,30 +49,57 @@ pub(crate) async fn keep(port: u16, mapped: watch::Sender<Option<SocketAddr>>) {
     }
 }
 
+/// Why no way of asking led to a mapping.
+#[derive(Debug, thiserror::Error)]
+#[error("by PCP and NAT-PMP: {asked}; by UPnP")]
+struct Unmapped {
+    asked: MappingFailure,
+    #[source]
+    upnp: UpnpError,
+}
+
 /// Where the port is reached from outside, and for how long; none without an IPv4 router.
-async fn map(port: NonZeroU16) -> Result<Option<(SocketAddr, Duration)>, MappingFailure> {
+async fn map(port: NonZeroU16) -> Result<Option<(SocketAddr, Duration)>, Unmapped> {
     let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
     let Some(gateway) = gateway(&routes) else { return Ok(None) };
     let Some(own) = towards(gateway) else { return Ok(None) };
+    match ask(gateway, own, port).await {
+        Ok(mapped) => Ok(Some(mapped)),
+        Err(asked) => {
+            let mapped = upnp::map(gateway, own, port.get(), LIFETIME_S).await;
+            mapped.map(Some).map_err(|upnp| Unmapped { asked, upnp })
+        }
+    }
+}
+
+/// By PCP or NAT-PMP.
+async fn ask(
+    gateway: Ipv4Addr,
+    own: Ipv4Addr,
+    port: NonZeroU16,
+) -> Result<(SocketAddr, Duration), MappingFailure> {
     let options = PortMappingOptions {
         external_port: Some(port),
         lifetime_seconds: Some(LIFETIME_S),
         timeout_config: Some(PATIENCE),
     };
-    let mapping = PortMapping::new(gateway.into(), own, InternetProtocol::Udp, port, options).await?;
+    let mapping = PortMapping::new(gateway.into(), own.into(), InternetProtocol::Udp, port, options).await?;
     let outside = match mapping.mapping_type() {
         PortMappingType::Pcp { external_ip, .. } => external_ip,
         PortMappingType::NatPmp => natpmp::external_address(gateway.into(), Some(PATIENCE)).await?.into(),
     };
     let lifetime = Duration::from_secs(u64::from(mapping.lifetime()));
-    Ok(Some((SocketAddr::new(outside, mapping.external_port().get()), lifetime)))
+    Ok((SocketAddr::new(outside, mapping.external_port().get()), lifetime))
 }
 
 /// This host's address as the router sees it.
-fn towards(gateway: Ipv4Addr) -> Option<IpAddr> {
+fn towards(gateway: Ipv4Addr) -> Option<Ipv4Addr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     socket.connect((gateway, crab_nat::GATEWAY_PORT)).ok()?;
-    Some(socket.local_addr().ok()?.ip())
+    match socket.local_addr().ok()?.ip() {
+        IpAddr::V4(own) => Some(own),
+        IpAddr::V6(_) => None,
+    }
 }
 
 /// The gateway of the default route with the lowest metric, from the kernel's table (proc(5)): addresses are numbers in
