@@ -141,7 +141,13 @@ impl Purpose {
                 const { &[tool("dnsmasq-base", "dnsmasq"), tool("iproute2", "ip"), tool("mtools", "mcopy")] }
             }
             Purpose::Cross => {
-                const { &[tool("mmdebstrap", "mmdebstrap"), tool("qemu-user-static", "qemu-aarch64-static")] }
+                const {
+                    &[
+                        tool("arch-test", "arch-test"),
+                        tool("mmdebstrap", "mmdebstrap"),
+                        tool("qemu-user-static", "qemu-aarch64-static"),
+                    ]
+                }
             }
         }
     }

@@ -6,6 +6,7 @@
 mod bmap;
 mod carve;
 mod disk;
+mod foreign;
 mod lock;
 mod mirror;
 mod pool;
@@ -152,6 +153,7 @@ pub(crate) fn make(
     );
     ensure!(deb::native()? == TOOLS_ARCH, "images are made on machines of {}", TOOLS_ARCH.name());
     apt::require(&[Purpose::Deb, Purpose::Machine], consent)?;
+    foreign::ensure(board.arch, consent)?;
     let began = Instant::now();
     let version = env!("CARGO_PKG_VERSION");
     let relayd = match relayd {
@@ -206,7 +208,14 @@ impl Order<'_> {
             })?;
         }
         let epoch = epoch()?;
-        let debian = root::debian("debian", &self.recipe, installed, &root::hooks(), &self.work, &pool)?;
+        let debian = root::Debian {
+            name: "debian",
+            arch: self.board.arch,
+            recipe: &self.recipe,
+            packages: installed,
+            hooks: &root::hooks(),
+        }
+        .pack(&self.work, &pool)?;
         let chroot = self.tools(tools, &pool)?;
         let carved_package = carve::pack(&self.recipe, self.board, carved, &pool, epoch, &self.work)?;
         let order = root::Box {
@@ -254,7 +263,14 @@ impl Order<'_> {
 
     /// The chroot of the programs that make the disk.
     fn tools(&self, locked: &[Locked], pool: &Pool) -> Result<PathBuf> {
-        let archive = root::debian(TOOLS, &self.recipe, locked, &[], &self.work, pool)?;
+        let archive = root::Debian {
+            name: TOOLS,
+            arch: TOOLS_ARCH,
+            recipe: &self.recipe,
+            packages: locked,
+            hooks: &[],
+        }
+        .pack(&self.work, pool)?;
         let chroot = self.work.join("tools");
         let Some(step) = Step::due(&chroot, &Step::stamp(&archive)?)? else { return Ok(chroot) };
         if chroot.exists() {

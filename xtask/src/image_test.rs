@@ -19,7 +19,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::apt::{Consent, Purpose};
 use crate::build::Profile;
 use crate::deb::Arch;
-use crate::image::{self, Board, Pack};
+use crate::image::{self, Board, Pack, Qemu, Role};
 use crate::stop::Stop;
 use crate::{apt, build, command, deb};
 use guest::Guest;
@@ -31,6 +31,11 @@ use street::Street;
 const FRIEND: &str = "ana";
 /// As each invite begins.
 const INVITE: &str = "RELAYBOX1";
+/// The loader's environment, on its partition.
+const ENVIRONMENT: &str = "grub/grubenv";
+const BOOT_ID: &str = "cat /proc/sys/kernel/random/boot_id";
+/// Of RuntimeWatchdogSec, and for a second stage that some have.
+const WATCHDOG_LIMIT: Duration = Duration::from_secs(40);
 const JOIN_LIMIT: Duration = Duration::from_secs(120);
 /// How long an answer over the network may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
@@ -52,21 +57,29 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    boot(&Board::read(&args.board)?, args.relayd.as_deref(), Pack::Whole, Consent::from_yes(args.yes))
+    boot(&Board::read(&args.board)?, args.relayd.as_deref(), Depth::Whole, Consent::from_yes(args.yes))
 }
 
 /// The smoke boots an image with debug binaries that nobody packs.
 pub(crate) fn profile(smoke: bool, consent: Consent) -> Result<()> {
     let board = Board::read("efi-x86_64")?;
     if !smoke {
-        return boot(&board, None, Pack::Whole, consent);
+        return boot(&board, None, Depth::Whole, consent);
     }
     let made = deb::shipped(board.arch, env!("CARGO_PKG_VERSION").to_owned(), Profile::Debug, consent)?;
     let relayd = made.iter().find(|path| path.to_string_lossy().contains("/relayd_"));
-    boot(&board, Some(relayd.context("no package of the daemon was made")?), Pack::Disk, consent)
+    boot(&board, Some(relayd.context("no package of the daemon was made")?), Depth::Smoke, consent)
 }
 
-fn boot(board: &Board, relayd: Option<&Path>, pack: Pack, consent: Consent) -> Result<()> {
+/// How much of a box's life is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Depth {
+    /// Two starts, of an image of its own that nobody hands out
+    Smoke,
+    Whole,
+}
+
+fn boot(board: &Board, relayd: Option<&Path>, depth: Depth, consent: Consent) -> Result<()> {
     let qemu = board.qemu.as_ref().with_context(|| format!("QEMU can't play {}", board.id))?;
     let emulator = match board.arch {
         Arch::Amd64 => Purpose::EmulatePc,
@@ -74,7 +87,8 @@ fn boot(board: &Board, relayd: Option<&Path>, pack: Pack, consent: Consent) -> R
     };
     apt::require(&[emulator, Purpose::Street], consent)?;
     let place = command::target().join("image-test").join(&board.id);
-    let image = image::make(board, relayd, (pack == Pack::Disk).then_some(place.as_path()), pack, consent)?;
+    let own = (depth == Depth::Smoke).then_some(place.as_path());
+    let image = image::make(board, relayd, own, Pack::Disk, consent)?;
     let dir = place.join("run");
     if dir.exists() {
         fs::remove_dir_all(&dir).with_context(|| format!("clearing {}", dir.display()))?;
@@ -84,38 +98,104 @@ fn boot(board: &Board, relayd: Option<&Path>, pack: Pack, consent: Consent) -> R
     let card = dir.join("card.img");
     guest::card(&image.disk, &card)?;
     let street = Street::open(&dir)?;
-    let limit = Duration::from_secs(qemu.boot_s_max);
     let coordinator = build::mesh(Profile::Debug)?.coordinator;
     let office = Office::open(&street, &coordinator, &dir, &stop)?;
-    let place = Place::find(&card)?;
-    office.invite_into(FRIEND, &card)?;
-    ensure!(place.holds(INVITE)?, "the invite is not on the card");
+    let trial = Trial { board, qemu, card: &card, dir: &dir, street: &street, office: &office, stop: &stop };
+    trial.first()?;
+    trial.second()?;
+    if depth == Depth::Whole {
+        trial.without_environment()?;
+        trial.still()?;
+    }
+    fs::remove_file(&card).context("removing the card")
+}
 
-    let mut guest = Guest::start(qemu, &card, &street, &dir)?;
-    let took = guest.wait("the box's page answers", limit, &stop, |_| answers(&street, "relaybox"))?;
-    println!("{}: http://relaybox.local answers {} s after the start", board.id, took.as_secs());
-    settled(&mut guest, &stop)?;
-    first_start(&mut guest)?;
-    let took =
-        guest.wait("the box joins by the invite on its card", JOIN_LIMIT, &stop, |_| office.sees(FRIEND))?;
-    println!("{}: in the mesh {} s after that, by the invite on its card", board.id, took.as_secs());
-    guest.sh("test ! -e /data/box/invite").context("the invite is kept after it was used")?;
-    guest.kill();
-    ensure!(!place.holds(INVITE)?, "the invite can still be read on the card");
-    place.put("relaybox.toml", "# a slip\nname = \"my box\"\n")?;
+/// A box's life, start by start. Each ends by a pulled plug.
+struct Trial<'a> {
+    board: &'a Board,
+    qemu: &'a Qemu,
+    card: &'a Path,
+    dir: &'a Path,
+    street: &'a Street,
+    office: &'a Office<'a>,
+    stop: &'a Stop,
+}
 
-    let mut guest = Guest::start(qemu, &card, &street, &dir)?;
-    let took = guest
-        .wait("it comes back after the plug was pulled", limit, &stop, |_| answers(&street, "relaybox"))?;
-    println!("{}: plug pulled, and back after {} s", board.id, took.as_secs());
-    settled(&mut guest, &stop)?;
-    guest.wait("the box is in its mesh again", JOIN_LIMIT, &stop, |_| office.sees(FRIEND))?;
-    guest.kill();
-    let error = place.read("RELAYBOX-ERROR.txt").context("nothing says what is wrong with the file")?;
-    ensure!(error.contains("line 2: \"my box\" is no name"), "on the card stands: {error}");
-    println!("{}: in the mesh again; a wrong file was answered on the card", board.id);
-    fs::remove_file(&card).context("removing the card")?;
-    Ok(())
+impl Trial<'_> {
+    /// Until its page answers, every unit had its turn, and the slot was called good.
+    fn start(&self, what: &str) -> Result<Guest> {
+        let mut guest = Guest::start(self.qemu, self.card, self.street, self.dir)?;
+        let limit = Duration::from_secs(self.qemu.boot_s_max);
+        let took = guest.wait(what, limit, self.stop, |_| answers(self.street, "relaybox"))?;
+        println!("{}: {what}: http://relaybox.local answers after {} s", self.board.id, took.as_secs());
+        settled(&mut guest, self.stop)?;
+        called_good(&mut guest)?;
+        Ok(guest)
+    }
+
+    fn in_the_mesh(&self, guest: &mut Guest) -> Result<()> {
+        let took =
+            guest.wait("the box is in its mesh", JOIN_LIMIT, self.stop, |_| self.office.sees(FRIEND))?;
+        println!("{}: in the mesh {} s after that", self.board.id, took.as_secs());
+        Ok(())
+    }
+
+    /// With the invite on the card.
+    fn first(&self) -> Result<()> {
+        let place = Place::find(self.card, Role::Card)?;
+        self.office.invite_into(FRIEND, self.card)?;
+        ensure!(place.holds(INVITE)?, "the invite is not on the card");
+        let mut guest = self.start("the first start")?;
+        grown(&mut guest)?;
+        self.in_the_mesh(&mut guest)?;
+        guest.sh("test ! -e /data/box/invite").context("the invite is kept after it was used")?;
+        guest.kill();
+        ensure!(!place.holds(INVITE)?, "the invite can still be read on the card");
+        Ok(())
+    }
+
+    /// With a slip on the card, and the loader's environment torn.
+    fn second(&self) -> Result<()> {
+        let place = Place::find(self.card, Role::Card)?;
+        place.put("relaybox.toml", "# a slip\nname = \"my box\"\n")?;
+        Place::find(self.card, Role::Loader)?.put(ENVIRONMENT, "# GRUB Envi A_TRY=7\n\u{1}ORDER=")?;
+        let mut guest = self.start("a torn environment")?;
+        self.in_the_mesh(&mut guest)?;
+        guest.kill();
+        let error = place.read("RELAYBOX-ERROR.txt").context("nothing says what is wrong with the file")?;
+        ensure!(error.contains("line 2: \"my box\" is no name"), "on the card stands: {error}");
+        println!("{}: the mistake was answered on the card", self.board.id);
+        Ok(())
+    }
+
+    fn without_environment(&self) -> Result<()> {
+        let place = Place::find(self.card, Role::Loader)?;
+        place.put(ENVIRONMENT, "")?;
+        self.start("an empty environment")?.kill();
+        place.remove(ENVIRONMENT)?;
+        self.start("no environment")?.kill();
+        Ok(())
+    }
+
+    /// The first process stands still: nothing but the watchdog can help.
+    fn still(&self) -> Result<()> {
+        let mut guest = self.start("an ordinary start")?;
+        let before = guest.sh(BOOT_ID)?;
+        let watchdog =
+            guest.sh("cat /sys/class/watchdog/watchdog0/identity /sys/class/watchdog/watchdog0/timeout")?;
+        // systemd's answer to a fault of its own is to stand still (systemd(1), CrashAction).
+        guest.sh("kill -SEGV 1")?;
+        let limit = WATCHDOG_LIMIT + Duration::from_secs(self.qemu.boot_s_max);
+        let took = guest.wait("the watchdog starts it again", limit, self.stop, |guest| {
+            let now = guest.sh(BOOT_ID)?;
+            ensure!(now != before, "it still stands");
+            Ok(())
+        })?;
+        let watchdog = watchdog.trim().replace('\n', ", ");
+        println!("{}: the watchdog ({watchdog} s) fired: up again after {} s", self.board.id, took.as_secs());
+        guest.kill();
+        Ok(())
+    }
 }
 
 /// By mDNS, as a phone would: its page, and that it is well.
@@ -146,21 +226,26 @@ fn settled(guest: &mut Guest, stop: &Stop) -> Result<()> {
 }
 
 /// What is done once in a box's life, and how it stands after that.
-fn first_start(guest: &mut Guest) -> Result<()> {
+fn grown(guest: &mut Guest) -> Result<()> {
     let bytes = guest.sh("stat --file-system --format '%b %S' /data")?;
     let (blocks, size) = bytes.trim().split_once(' ').context("no size of /data")?;
     let bytes = blocks.parse::<u64>()? * size.parse::<u64>()?;
     ensure!(bytes >= DATA_BYTES_MIN, "the data partition has {bytes} bytes, and did not grow");
     guest.sh("! touch /usr/written && ! touch /etc/written").context("the root can be written to")?;
-    let environment =
-        "mount /run/relaybox-loader && cat /run/relaybox-loader/grub/grubenv; umount /run/relaybox-loader";
-    let environment = guest.sh(&format!("mkdir -p /run/relaybox-loader; {environment}"))?;
-    ensure!(
-        environment.lines().any(|line| line == "A_TRY=0") && environment.lines().any(|line| line == "A_OK=1"),
-        "the slot was not called good: {environment}"
-    );
     let uid = guest.sh("stat --format %u /var/lib/relaybox/pin")?;
     ensure!(uid.trim() == "970", "what the daemon keeps belongs to {}", uid.trim());
-    println!("the data partition grew to {bytes} bytes, the root is read-only, and the slot was called good");
+    println!("the data partition grew to {bytes} bytes, and the root is read-only");
+    Ok(())
+}
+
+/// What the loader reads at the next start.
+fn called_good(guest: &mut Guest) -> Result<()> {
+    let read = format!("cat /run/relaybox-loader/{ENVIRONMENT}");
+    let said = guest.sh(&format!(
+        "mkdir -p /run/relaybox-loader; mount /run/relaybox-loader && {read}; umount /run/relaybox-loader"
+    ))?;
+    let has = |wanted: &str| said.lines().any(|line| line == wanted);
+    ensure!(said.starts_with("# GRUB Environment Block\n"), "the environment is none: {said}");
+    ensure!(has("A_TRY=0") && has("A_OK=1"), "the slot was not called good: {said}");
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! Each rule is a function from what is in the tree to breaches, with a test that plants one. All rules run, and all
 //! breaches are shown at once, as `path:line: what is wrong`.
 
+mod boards;
 mod code;
 mod exceptions;
 mod imports;
@@ -60,6 +61,7 @@ pub(crate) fn run() -> Result<()> {
     breaches.extend(manifests::check(&table, &graph, &tree)?);
     breaches.extend(sources::check(&table, &exceptions, &tree));
     breaches.extend(strangers::check(&tree));
+    breaches.extend(boards::check(&tree));
     breaches.sort();
     for breach in &breaches {
         println!("{breach}");

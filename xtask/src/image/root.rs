@@ -13,8 +13,8 @@ use super::lock::Locked;
 use super::pool::Pool;
 use super::recipe::{Board, Partitions, Recipe, Role};
 use super::step::Step;
-use crate::command;
-use crate::cross;
+use crate::deb::Arch;
+use crate::{command, cross};
 
 /// Where the packages lie while they are installed.
 const PACKAGES: &str = "/mnt";
@@ -28,37 +28,44 @@ const LEFT: &str = "
     mkdir -p data var/lib/relaybox var/lib/relaybox-clock
 ";
 
-/// Debian as it is locked, in an archive.
-pub(super) fn debian(
-    name: &str,
-    recipe: &Recipe,
-    packages: &[Locked],
-    hooks: &[String],
-    dir: &Path,
-    pool: &Pool,
-) -> Result<PathBuf> {
-    let archive = dir.join(format!("{name}.tar"));
-    let mut inputs: Vec<String> = packages.iter().map(|package| package.sha256.clone()).collect();
-    inputs.extend(recipe.without.iter().chain(&recipe.within).chain(hooks).cloned());
-    let Some(step) = Step::due(&archive, &inputs.join("\n"))? else { return Ok(archive) };
-    eprintln!("{name}: {} Debian packages, with mmdebstrap", packages.len());
-    let repository = dir.join(format!("{name}.repository"));
-    pool.repository(packages, &repository)?;
-    let names: Vec<&str> = packages.iter().map(|package| package.name.as_str()).collect();
-    let mut mmdebstrap = command::program("mmdebstrap");
-    mmdebstrap.args(["--mode=root", "--variant=apt", "--format=tar", "--quiet"]);
-    mmdebstrap.arg("--aptopt=Apt::Install-Recommends \"false\"");
-    mmdebstrap.args(recipe.without.iter().map(|path| format!("--dpkgopt=path-exclude={path}")));
-    mmdebstrap.args(recipe.within.iter().map(|path| format!("--dpkgopt=path-include={path}")));
-    mmdebstrap.arg(format!("--include={}", names.join(","))).args(hooks);
-    // Whatever is new in it has the time of the newest file of a package, wherever and whenever it is made.
-    mmdebstrap.env("SOURCE_DATE_EPOCH", newest(packages, pool)?.to_string()).env("INITRD", "No");
-    mmdebstrap.env("TMPDIR", dir).arg(&recipe.suite).arg(&archive);
-    mmdebstrap.arg(format!("deb [trusted=yes] copy:{} ./", repository.display()));
-    command::run_as(&format!("mmdebstrap {} {}", recipe.suite, archive.display()), &mut mmdebstrap)?;
-    fs::remove_dir_all(&repository).with_context(|| format!("clearing {}", repository.display()))?;
-    step.done()?;
-    Ok(archive)
+/// Debian as it is locked.
+pub(super) struct Debian<'a> {
+    pub(super) name: &'a str,
+    pub(super) arch: Arch,
+    pub(super) recipe: &'a Recipe,
+    pub(super) packages: &'a [Locked],
+    pub(super) hooks: &'a [String],
+}
+
+impl Debian<'_> {
+    /// In an archive.
+    pub(super) fn pack(&self, dir: &Path, pool: &Pool) -> Result<PathBuf> {
+        let Debian { name, arch, recipe, packages, hooks } = *self;
+        let archive = dir.join(format!("{name}.tar"));
+        let mut inputs: Vec<String> = packages.iter().map(|package| package.sha256.clone()).collect();
+        inputs.extend(recipe.without.iter().chain(&recipe.within).chain(hooks).cloned());
+        inputs.push(super::step::tree(&command::root().join("image/initramfs"))?);
+        let Some(step) = Step::due(&archive, &inputs.join("\n"))? else { return Ok(archive) };
+        eprintln!("{name}: {} Debian packages of {}, with mmdebstrap", packages.len(), arch.name());
+        let repository = dir.join(format!("{name}.repository"));
+        pool.repository(packages, &repository)?;
+        let names: Vec<&str> = packages.iter().map(|package| package.name.as_str()).collect();
+        let mut mmdebstrap = command::program("mmdebstrap");
+        mmdebstrap.args(["--mode=root", "--variant=apt", "--format=tar", "--quiet"]);
+        mmdebstrap.arg(format!("--architectures={}", arch.name()));
+        mmdebstrap.arg("--aptopt=Apt::Install-Recommends \"false\"");
+        mmdebstrap.args(recipe.without.iter().map(|path| format!("--dpkgopt=path-exclude={path}")));
+        mmdebstrap.args(recipe.within.iter().map(|path| format!("--dpkgopt=path-include={path}")));
+        mmdebstrap.arg(format!("--include={}", names.join(","))).args(hooks);
+        // Whatever is new in it has the time of the newest file of a package, wherever and whenever it is made.
+        mmdebstrap.env("SOURCE_DATE_EPOCH", newest(packages, pool)?.to_string()).env("INITRD", "No");
+        mmdebstrap.env("TMPDIR", dir).arg(&recipe.suite).arg(&archive);
+        mmdebstrap.arg(format!("deb [trusted=yes] copy:{} ./", repository.display()));
+        command::run_as(&format!("mmdebstrap {} {}", recipe.suite, archive.display()), &mut mmdebstrap)?;
+        fs::remove_dir_all(&repository).with_context(|| format!("clearing {}", repository.display()))?;
+        step.done()?;
+        Ok(archive)
+    }
 }
 
 /// Seconds since 1970 at which the youngest of these packages was made: `ar` keeps it (ar(5)).

@@ -69,7 +69,7 @@ impl Guest {
         run.args(["-device", "virtio-serial-pci"]);
         run.args(["-chardev", &format!("socket,id=shell,server=on,wait=off,path={}", socket.display())]);
         run.args(["-device", &format!("virtserialport,chardev=shell,name={PORT}")]);
-        run.args(["-device", "virtio-rng-pci"]);
+        run.args(["-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset"]);
         for (name, text) in [
             ("systemd.extra-unit.relaybox-test.service", SHELL.replace("@PORT@", PORT)),
             ("systemd.unit-dropin.multi-user.target", WANTED.to_owned()),

@@ -1,4 +1,4 @@
-//! The partition that a friend sees, while the box is off: what stands there, and what can still be read of what stood.
+//! A FAT of the card while the box is off: what stands there, and what can still be read of what stood.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
@@ -17,10 +17,10 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) fn find(card: &Path) -> Result<Place> {
+    pub(super) fn find(card: &Path, role: Role) -> Result<Place> {
         let partitions = Partitions::read()?;
-        let found = partitions.placed().find(|(_, partition)| partition.role == Role::Card);
-        let (start, partition) = found.context("no partition is the friend's")?;
+        let found = partitions.placed().find(|(_, partition)| partition.role == role);
+        let (start, partition) = found.context("there is no such partition")?;
         Ok(Place { card: card.to_owned(), start, bytes: partition.bytes() })
     }
 
@@ -44,6 +44,11 @@ impl Place {
         mcopy.stdin.take().context("no input")?.write_all(text.as_bytes()).context("telling mcopy")?;
         ensure!(mcopy.wait().context("waiting for mcopy")?.success(), "mcopy could not write {name}");
         Ok(())
+    }
+
+    pub(super) fn remove(&self, name: &str) -> Result<()> {
+        let mut mdel = command::program("mdel");
+        command::output(mdel.args(["-i", &self.image(), &format!("::/{name}")])).map(drop)
     }
 
     fn image(&self) -> String {
