@@ -11,8 +11,8 @@ use crate::turns::{Class, Turn, Turns};
 /// On the line, per 100 bytes of blocks: an inner packet of 1280 bytes carries 1208 of them, and becomes 1360 with
 /// WireGuard, UDP and IPv6 around it.
 const ON_THE_LINE_PERCENT: u64 = 113;
-/// Of what comes, what goes out to acknowledge it: a packet of 152 bytes for each two or three that came.
-const ACKNOWLEDGED_PERCENT: usize = 5;
+/// Of what comes, what goes out to acknowledge it: a packet of 152 bytes for each two that came.
+const ACKNOWLEDGED_PERCENT: usize = 7;
 /// What may go out at once after a pause.
 const BURST: Duration = Duration::from_millis(10);
 /// A block waits for its turn at most so long: a second less than until the child gives its part up.

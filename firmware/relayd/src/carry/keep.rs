@@ -35,6 +35,8 @@ const FAILED_FOR: Duration = Duration::from_secs(60);
 const MISSED_FOR: Duration = Duration::from_secs(15);
 /// What a path is taken to be while nobody measured it, in milliseconds.
 const ROUND_TRIP_MS: u64 = 60;
+/// So long after it began a box says of nobody that it is slow.
+const YOUNG: Duration = Duration::from_secs(15);
 /// One that is silent is asked again within this.
 const SILENT_FOR: Duration = Duration::from_secs(4);
 const REPORTS_MAX: usize = 32;
@@ -68,6 +70,7 @@ impl Keep {
         tasks.spawn(Carrier::run(config, ways, judge, named, shows, reports));
         let mut heard = (self.newest(), TokioInstant::now());
         let mut failed: Vec<(BoxKey, Instant)> = Vec::new();
+        let began = TokioInstant::now();
         let mut silent: Vec<(BoxKey, TokioInstant)> = Vec::new();
         let mut asked = TokioInstant::now();
         let mut next = asked + Duration::from_secs(u64::from(answer.next_s.clamp(1, 60)));
@@ -78,6 +81,8 @@ impl Keep {
                     Some(Report::Starved) => next = next.min(asked + ASK_PAUSE),
                     // It is asked again here; elsewhere it may have been asked later, and has something.
                     Some(Report::Demoted { fault: Fault::Empty, .. }) => {}
+                    // Where many begin at once, whoever is late waits for others itself.
+                    Some(Report::Demoted { fault, .. }) if is_slowness(fault) && began.elapsed() < YOUNG => {}
                     // Whether it is gone or only stood still for a moment is known when it is asked again.
                     Some(Report::Demoted { parent, fault: Fault::Silent }) => {
                         silent.push((parent, TokioInstant::now() + SILENT_FOR));
@@ -185,6 +190,11 @@ impl Keep {
         }
         lock(&self.wanted).elapsed() < IDLE
     }
+}
+
+/// What a box with a full line does, and one that waits itself.
+const fn is_slowness(fault: Fault) -> bool {
+    matches!(fault, Fault::Stale | Fault::Silent | Fault::Starved | Fault::Slow)
 }
 
 const fn failed_for(fault: Fault) -> Duration {

@@ -16,7 +16,7 @@ const BITRATE_ASSUMED_BPS: u64 = 6_000_000;
 /// The most of so long counts.
 const RECENT: Duration = Duration::from_secs(15);
 /// Of what comes, what goes out to acknowledge it.
-const ACKNOWLEDGED_PERCENT: u64 = 5;
+const ACKNOWLEDGED_PERCENT: u64 = 7;
 /// What was measured below this was measured on nothing yet.
 const BITRATE_MIN_BPS: u64 = 100_000;
 

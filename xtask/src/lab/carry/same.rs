@@ -1,6 +1,7 @@
 //! Whether the playlists of several boxes say the same, byte for byte, of the segments that all of them list.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
@@ -9,6 +10,8 @@ use crate::viewer::playlist;
 
 /// A box's playlist changes with each part; boxes are asked again until they answered for the same newest one.
 const TRIES: usize = 30;
+
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// The lines of each segment that is whole, by its media sequence number.
 type Segments = BTreeMap<u64, String>;
@@ -35,6 +38,8 @@ pub(crate) fn compare(circle: &Circle<'_>, names: &[&str]) -> Result<Option<Comp
             let all: Vec<Segments> = said.iter().map(|said| segments(&said[place])).collect();
             return Ok(Some(held_against(&all)));
         }
+        // Boxes are a part apart for as long as a part lasts.
+        std::thread::sleep(PAUSE);
     }
     Ok(None)
 }
@@ -86,6 +91,11 @@ fn held_against(all: &[Segments]) -> Compared {
         let same: Option<Vec<bool>> =
             others.iter().map(|other| other.get(msn).map(|others| others == lines)).collect();
         let Some(same) = same else { continue };
+        // A box that gave a part up has not the same parts.
+        let gap = |lines: &String| lines.contains("#EXT-X-GAP") || lines.contains("GAP=YES");
+        if gap(lines) || others.iter().filter_map(|other| other.get(msn)).any(gap) {
+            continue;
+        }
         compared.segments += 1;
         compared.bytes += lines.len();
         compared.different += usize::from(same.contains(&false));
@@ -106,6 +116,13 @@ mod tests {
             "#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:8\n#EXT-X-MAP:URI=\"i\"\n#EXTINF:2.0,\na8\n#EXTINF:2.0,\na9\n";
         let compared = held_against(&[segments(EARLY), segments(late)]);
         assert_eq!(compared, Compared { segments: 1, bytes: 16, different: 0 });
+    }
+
+    #[test]
+    fn a_part_that_one_gave_up_is_no_difference() {
+        let other = EARLY.replace("2.0,\na9", "2.0,\n#EXT-X-GAP\na9");
+        let compared = held_against(&[segments(EARLY), segments(&other)]);
+        assert_eq!((compared.segments, compared.different), (1, 0));
     }
 
     #[test]
