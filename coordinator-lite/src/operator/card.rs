@@ -16,7 +16,7 @@ use crate::{clock, file};
 
 /// As the box looks for it.
 const FILE: &str = "relaybox.toml";
-/// The partition of an image that a friend sees, as docs/adr/0013-image.md calls it.
+/// The partition of an image that a friend sees, as docs/adr/0014-image.md calls it.
 const PARTITION: &str = "card";
 
 /// UEFI specification, 5.3: the header's block, entries of 128 bytes, 128 of them as everybody makes it.

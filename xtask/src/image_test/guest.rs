@@ -152,6 +152,12 @@ impl Guest {
         }
     }
 
+    /// How often the loader chose a slot since QEMU was started.
+    pub(super) fn loads(&self) -> usize {
+        let said = fs::read(self.dir.join("console.log")).unwrap_or_default();
+        String::from_utf8_lossy(&said).matches("Relaybox: slot ").count()
+    }
+
     /// The end of what firmware, loader and kernel said.
     pub(super) fn console(&self) -> String {
         const LINES: usize = 25;
