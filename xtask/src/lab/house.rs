@@ -204,7 +204,7 @@ impl<'a> House<'a> {
         run.args(["--rtmp", "[::]:1935", "--http", "[::]:8080", "--config"]).arg(&config).args(arguments);
         run.arg("--data-dir")
             .arg(dir)
-            .env("RUST_LOG", std::env::var("LAB_LOG").unwrap_or_else(|_| words.to_owned()));
+            .env("RUST_LOG", std::env::var("RELAYBOX_LAB_LOG").unwrap_or_else(|_| words.to_owned()));
         self.starts += 1;
         let log = self.world.dir().join(format!("{}-{}.log", site.name, self.starts));
         let child = Child::start(&format!("relayd of {}", site.name), &run, &log)?;
