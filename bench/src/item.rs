@@ -26,6 +26,8 @@ pub(crate) enum Item {
     Flv,
     /// Taking 1, 10, 30 streams, against nginx-rtmp
     Ingest,
+    /// The same with a viewer at each stream
+    Watched,
     /// A WireGuard tunnel, against wireguard-go, gotatun and boringtun; needs root
     Tunnel,
     /// The same with both ends on one core
@@ -40,6 +42,7 @@ impl Item {
             Item::Parts => "parts",
             Item::Flv => "flv",
             Item::Ingest => "ingest",
+            Item::Watched => "watched",
             Item::Tunnel => "tunnel",
             Item::TunnelCore => "tunnel-core",
         }
@@ -52,6 +55,7 @@ impl Item {
             Item::Parts => parts::run(plan),
             Item::Flv => flv::run(plan),
             Item::Ingest => ingest::run(plan),
+            Item::Watched => ingest::watched(plan),
             Item::Tunnel => tunnel::anywhere(plan),
             Item::TunnelCore => tunnel::one_core(plan),
         }
@@ -61,7 +65,9 @@ impl Item {
     pub(crate) fn peers(self, plan: &Plan) -> Result<String> {
         match self {
             Item::Tunnel | Item::TunnelCore => versions(plan),
-            Item::Objects | Item::Playlists | Item::Parts | Item::Flv | Item::Ingest => servers::versions(),
+            Item::Objects | Item::Playlists | Item::Parts | Item::Flv | Item::Ingest | Item::Watched => {
+                servers::versions()
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::http::{Answer, Connection};
+use crate::m3u8;
 use crate::stamp::{self, Finder};
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -124,6 +125,78 @@ fn take_all(sockets: &[TcpStream], shared: &Shared) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// One viewer of each stream who plays ordinary HLS: the playlist once a second, and each new segment. All of them are
+/// on one thread and one kept connection.
+#[derive(Debug)]
+pub(crate) struct Audience {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+const RELOAD: Duration = Duration::from_secs(1);
+
+impl Audience {
+    pub(crate) fn join(server: SocketAddr, indexes: Vec<String>) -> Audience {
+        let shared = Arc::new(Shared::default());
+        let for_thread = shared.clone();
+        let thread = std::thread::spawn(move || play_all(server, indexes, &for_thread));
+        Audience { shared, thread: Some(thread) }
+    }
+
+    /// Bytes of segments so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.shared.bytes.load(Ordering::Relaxed)
+    }
+
+    /// An error if a playlist or a segment could not be had.
+    pub(crate) fn leave(mut self) -> Result<()> {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        let thread = self.thread.take().context("an audience leaves once")?;
+        thread.join().map_err(|_| anyhow!("the audience panicked"))?
+    }
+}
+
+impl Drop for Audience {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+fn play_all(server: SocketAddr, indexes: Vec<String>, shared: &Shared) -> Result<()> {
+    let mut connection = Connection::open(server)?;
+    // The media playlist, once it is known, and the newest segment that was read.
+    let mut viewers: Vec<(String, Option<String>)> = indexes.into_iter().map(|index| (index, None)).collect();
+    // They are strangers to each other: their requests are spread over the second.
+    let between = RELOAD / u32::try_from(viewers.len().max(1)).context("few viewers")?;
+    while !shared.stop.load(Ordering::Relaxed) {
+        for (playlist, newest) in &mut viewers {
+            let asked = Instant::now();
+            let bytes = play(&mut connection, playlist, newest)?;
+            shared.bytes.fetch_add(bytes, Ordering::Relaxed);
+            std::thread::sleep(between.saturating_sub(asked.elapsed()));
+        }
+    }
+    Ok(())
+}
+
+/// Reads one playlist and the segments in it that are new; a first sight of it brings the newest alone.
+fn play(connection: &mut Connection, playlist: &mut String, newest: &mut Option<String>) -> Result<u64> {
+    let mut text = connection.fetch_text(playlist)?;
+    if let Some(variant) = m3u8::variant(&text) {
+        *playlist = m3u8::resolve(playlist, variant);
+        text = connection.fetch_text(playlist)?;
+    }
+    let segments = m3u8::media(&text).segments;
+    let known = newest.as_ref().and_then(|newest| segments.iter().position(|segment| segment == newest));
+    let new = segments.get(known.map_or(segments.len().saturating_sub(1), |known| known + 1)..);
+    let mut bytes = 0;
+    for segment in new.unwrap_or_default() {
+        bytes += connection.fetch(&m3u8::resolve(playlist, segment))?.len() as u64;
+        *newest = Some(segment.clone());
+    }
+    Ok(bytes)
 }
 
 /// Watches an endless answer for that long; returns how old each frame was when it came, in milliseconds, sorted.

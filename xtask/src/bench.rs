@@ -9,7 +9,7 @@ use crate::{apt, build, command};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Only this item: objects, playlists, parts, flv, ingest, tunnel or tunnel-core; may be given again
+    /// Only this item: objects, playlists, parts, flv, ingest, watched, tunnel or tunnel-core; may be given again
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
     #[arg(long, default_value_t = 5)]

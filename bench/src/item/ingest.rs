@@ -1,15 +1,17 @@
 //! Taking streams: processor time and memory of a fresh server at 1, 10 and 30 of them, against nginx-rtmp with HLS.
-//! Relaybox makes fMP4 in parts, LL-HLS and FLV of each; nginx-rtmp makes TS segments.
+//! Relaybox makes fMP4 in parts, LL-HLS and FLV of each; nginx-rtmp makes TS segments. Once while nobody watches, as the
+//! demand has it, and once with a viewer of ordinary HLS at each stream, since Relaybox does less for what nobody watches.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::http::Connection;
+use crate::load::Audience;
 use crate::plan::Plan;
 use crate::publisher::Publisher;
-use crate::rounds::{self, Accept, Round, Row};
+use crate::rounds::{self, Accept, Round, Rounds, Row};
 use crate::servers::{self, Server};
 use crate::source::{self, Source};
 
@@ -30,6 +32,19 @@ const CASES: [Case; 3] = [
     Case { streams: 30, window_s: 20, pss_mb_max: 120.0 },
 ];
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Watched {
+    ByNobody,
+    /// One viewer at each stream, who costs the server what serving costs
+    Each,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Ours,
+    Peer,
+}
+
 /// One server with its load, measured.
 struct Measured {
     cpu_ms: f64,
@@ -40,37 +55,69 @@ struct Measured {
 }
 
 pub(super) fn run(plan: &Plan) -> Result<Vec<Row>> {
-    let source = Arc::new(source::source(KBPS, &plan.dir)?);
     let mut rows = Vec::new();
-    for case in CASES.iter().filter(|case| plan.streams.is_none_or(|only| case.streams == only)) {
+    for case in cases(plan) {
         let streams = case.streams;
-        let name = format!("ingest {streams}");
-        let rounds = rounds::run(&name, plan.rounds, || {
-            let mut round = Round::default();
-            let server = servers::relayd(&plan.relayd, &plan.dir, streams)?;
-            let ours = measure(plan, case, &server, &source, true)?;
-            drop(server);
-            let peer = measure(plan, case, &servers::nginx(&plan.dir, true)?, &source, false)?;
-            round.note("cpu_ms", ours.cpu_ms, peer.cpu_ms);
-            round.note("pss_mb", ours.pss_mb - ours.cache_mb, peer.pss_mb);
-            round.note("cache_mb", ours.cache_mb, None);
-            for side in [ours, peer] {
-                round.disturbed(side.others_cores, side.late_ms);
-            }
-            Ok(round)
-        })?;
-        let plural = if streams == 1 { "stream" } else { "streams" };
-        let what = format!("taking {streams} {plural}, against nginx-rtmp");
+        let rounds = side_by_side(plan, case, Watched::ByNobody)?;
+        let what = format!("taking {}, against nginx-rtmp", plural(streams));
         rows.push(rounds.row("cpu_ms", &what, "CPU-ms per stream-second", Accept::Ratio(1.5))?);
-        let what = format!("memory with {streams} {plural}, without the media kept");
+        let what = format!("memory with {}, without the media kept", plural(streams));
         rows.push(rounds.row("pss_mb", &what, "MB PSS", Accept::AtMost(case.pss_mb_max))?);
-        let what = format!("media kept of {streams} {plural} by then");
+        let what = format!("media kept of {} by then", plural(streams));
         rows.push(rounds.row("cache_mb", &what, "MB", Accept::Anything)?);
     }
     Ok(rows)
 }
 
-fn measure(plan: &Plan, case: &Case, server: &Server, source: &Arc<Source>, ours: bool) -> Result<Measured> {
+pub(super) fn watched(plan: &Plan) -> Result<Vec<Row>> {
+    let row = |case: &Case| {
+        let rounds = side_by_side(plan, case, Watched::Each)?;
+        let what = format!("taking {} with a viewer each, against nginx-rtmp", plural(case.streams));
+        rounds.row("cpu_ms", &what, "CPU-ms per stream-second", Accept::Ratio(1.5))
+    };
+    cases(plan).map(row).collect()
+}
+
+fn cases(plan: &Plan) -> impl Iterator<Item = &'static Case> {
+    let only = plan.streams;
+    CASES.iter().filter(move |case| only.is_none_or(|only| case.streams == only))
+}
+
+fn plural(streams: usize) -> String {
+    if streams == 1 { "1 stream".to_owned() } else { format!("{streams} streams") }
+}
+
+fn side_by_side(plan: &Plan, case: &Case, watched: Watched) -> Result<Rounds> {
+    let source = Arc::new(source::source(KBPS, &plan.dir)?);
+    let name = match watched {
+        Watched::ByNobody => format!("ingest {}", case.streams),
+        Watched::Each => format!("watched {}", case.streams),
+    };
+    rounds::run(&name, plan.rounds, || {
+        let mut round = Round::default();
+        let server = servers::relayd(&plan.relayd, &plan.dir, case.streams)?;
+        let ours = measure(plan, case, Side::Ours, &server, &source, watched)?;
+        drop(server);
+        let server = servers::nginx(&plan.dir, true)?;
+        let peer = measure(plan, case, Side::Peer, &server, &source, watched)?;
+        round.note("cpu_ms", ours.cpu_ms, peer.cpu_ms);
+        round.note("pss_mb", ours.pss_mb - ours.cache_mb, peer.pss_mb);
+        round.note("cache_mb", ours.cache_mb, None);
+        for side in [ours, peer] {
+            round.disturbed(side.others_cores, side.late_ms);
+        }
+        Ok(round)
+    })
+}
+
+fn measure(
+    plan: &Plan,
+    case: &Case,
+    side: Side,
+    server: &Server,
+    source: &Arc<Source>,
+    watched: Watched,
+) -> Result<Measured> {
     let count = u32::try_from(case.streams).context("few streams")?;
     let mut publishers = Vec::new();
     for number in 0..count {
@@ -79,21 +126,47 @@ fn measure(plan: &Plan, case: &Case, server: &Server, source: &Arc<Source>, ours
         publishers.push(Publisher::start(server.rtmp, &key, source, GROUP * number / count)?);
     }
     std::thread::sleep(GROUP + plan.settle());
+    let audience = match watched {
+        Watched::ByNobody => None,
+        Watched::Each => Some(audience(plan, case, side, server)),
+    };
     publishers.iter().for_each(|publisher| {
         publisher.latest_ms();
     });
-    let ((), usage) = server.process.window(|| {
+    let (taken, usage) = server.process.window(|| {
+        let taken = || audience.as_ref().map(Audience::bytes);
+        let before = taken();
         std::thread::sleep(plan.window(case.window_s));
-        Ok(())
+        Ok(taken().zip(before).map(|(after, before)| after - before))
     })?;
     let pss_mb = server.process.pss_mb()?;
-    let cache_mb = if ours { kept_mb(server)? } else { 0.0 };
+    let cache_mb = match side {
+        Side::Ours => kept_mb(server)?,
+        Side::Peer => 0.0,
+    };
     let late_ms = publishers.iter().map(Publisher::latest_ms).fold(0.0, f64::max);
+    if let (Some(audience), Some(taken)) = (audience, taken) {
+        audience.leave()?;
+        let sent = f64::from(KBPS) * 125.0 * usage.wall_s * f64::from(count);
+        // A window holds a segment more or less than it is long.
+        ensure!(taken as f64 > sent * 0.5, "viewers read {taken} bytes of the {sent} that were sent");
+    }
     for publisher in publishers {
         publisher.finish()?;
     }
     let cpu_ms = usage.cpu_s * 1e3 / usage.wall_s / f64::from(count);
     Ok(Measured { cpu_ms, pss_mb, others_cores: usage.others_cores, late_ms, cache_mb })
+}
+
+/// Viewers that have found their place: the first playlist, and the segment that they begin with.
+fn audience(plan: &Plan, case: &Case, side: Side, server: &Server) -> Audience {
+    let index = |number| match side {
+        Side::Ours => format!("/live/{}/index.m3u8", servers::stream_name(number)),
+        Side::Peer => format!("/{}.m3u8", servers::stream_name(number)),
+    };
+    let audience = Audience::join(server.http, (0..case.streams).map(index).collect());
+    std::thread::sleep(plan.settle());
+    audience
 }
 
 /// The media that the store keeps, and the rings for FLV viewers, as relayd counts them itself.
