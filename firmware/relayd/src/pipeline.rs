@@ -36,8 +36,8 @@ const DRAIN: Duration = Duration::from_secs(2);
 const DRAIN_FIRST: Duration = Duration::from_secs(20);
 /// A stream whose publisher is gone is ended for its viewers after this; until then it may come back.
 const LINGER: Duration = Duration::from_secs(30);
-/// Parts wait for each other while nobody watches, until they last this long together.
-const UNWATCHED_MS: i64 = 900;
+/// Parts wait for each other while nobody wants each at once, until they last this long together.
+const CALM_MS: i64 = 900;
 /// How often what was counted is written down.
 const SECOND: Duration = Duration::from_secs(1);
 /// A publication whose epochs are lost this often within [`LOSS_WINDOW`] is sent away: its media breaks the packager.
@@ -194,7 +194,7 @@ impl Pipeline {
                         self.handle(event).await?;
                     }
                     self.tags.flush(&self.live);
-                    if self.batch.parts_ms > 0 && self.live.is_watched() {
+                    if self.batch.parts_ms > 0 && self.live.is_urgent() {
                         self.send().await?;
                     }
                 }
@@ -267,10 +267,10 @@ impl Pipeline {
         Ok(())
     }
 
-    /// A stream that nobody watches is packaged some parts at a time; its first playlist is not kept waiting.
+    /// A stream of which nobody wants each part at once is packaged some at a time; its first playlist is not kept waiting.
     fn is_in_demand(&self) -> bool {
         let begun = self.jobs.back().is_some_and(|epoch| epoch.begun);
-        !begun || self.batch.parts_ms >= UNWATCHED_MS || self.live.is_watched()
+        !begun || self.batch.parts_ms >= CALM_MS || self.live.is_urgent()
     }
 
     /// Units go to the packager a part at a time at least, which saves wake-ups.

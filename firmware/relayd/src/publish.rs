@@ -26,8 +26,8 @@ use crate::status::{Status, unix_ms};
 const BATCHES_MAX: usize = 512;
 /// Bytes in them: several seconds of the highest bitrate.
 const WAITING_BYTES_MAX: usize = 32 << 20;
-/// A stream that nobody watches is taken this much at a time: half a part. The first viewer ends it.
-const UNWATCHED_STRIDE: Duration = Duration::from_millis(100);
+/// A stream of which nobody wants each part at once is taken this much at a time: half a part.
+const CALM_STRIDE: Duration = Duration::from_millis(100);
 /// Refusals that the streamer's page shows.
 const REFUSALS_MAX: usize = 50;
 /// In what OBS says of itself. It takes every end of a running publication for a fault of the line.
@@ -251,7 +251,7 @@ impl Publication for Feed {
     }
 
     fn stride(&self) -> Option<Duration> {
-        (!self.live.is_watched()).then_some(UNWATCHED_STRIDE)
+        (!self.live.is_urgent()).then_some(CALM_STRIDE)
     }
 
     fn closed(&mut self, why: CloseReason) {

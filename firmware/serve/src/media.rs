@@ -95,6 +95,9 @@ impl Asking<'_> {
         self.count(&live);
         let deadline = Instant::now() + HOLD_MAX;
         let blocking = reload.msn.is_some();
+        if blocking {
+            live.seen_near();
+        }
         let _waiting = blocking.then(|| self.server.metrics.wait());
         let rendered = live.media_playlist(playlist, &reload, deadline).await;
         let rendered = rendered.map_err(|error| playlist_problem(&error))?;
@@ -127,6 +130,9 @@ impl Asking<'_> {
         object: ObjectName,
     ) -> Result<Response<Body>, Problem> {
         let live = self.live(name)?;
+        if matches!(object, ObjectName::Part(..)) {
+            live.seen_near();
+        }
         let found = live.object(object, Instant::now() + HOLD_MAX).await.map_err(|error| match error {
             ObjectError::NotFound => Problem::not_found("there is no such object"),
             ObjectError::Stalled => unavailable("the publisher has stalled"),

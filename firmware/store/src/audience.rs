@@ -21,6 +21,8 @@ pub(crate) struct Audience {
 struct Seen {
     clients: HashMap<u64, Instant>,
     newest: Option<Instant>,
+    /// Of those who wait for each part.
+    newest_near: Option<Instant>,
 }
 
 impl Audience {
@@ -39,6 +41,16 @@ impl Audience {
         if clients.len() < CLIENTS_MAX {
             clients.insert(client, now);
         }
+    }
+
+    /// Somebody waits for the next part, or took one: he plays near the live edge.
+    pub(crate) fn seen_near(&self) {
+        self.lock().newest_near = Some(Instant::now());
+    }
+
+    /// Whether anybody plays near the live edge. Others play three target durations behind it.
+    pub(crate) fn is_near(&self) -> bool {
+        self.lock().newest_near.is_some_and(|at| at.elapsed() < WINDOW)
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -61,6 +73,17 @@ impl Audience {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_plays_whole_segments_is_not_near_the_live_edge() {
+        let audience = Audience::default();
+        audience.seen(1);
+        assert!(!audience.is_near());
+        audience.seen_near();
+        assert!(audience.is_near());
+        tokio::time::advance(WINDOW).await;
+        assert!(!audience.is_near());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn clients_count_once_and_for_ten_seconds() {

@@ -289,6 +289,17 @@ impl Live {
         self.audience.seen(client);
     }
 
+    /// Somebody asked for what only low-latency players ask for.
+    pub fn seen_near(&self) {
+        self.audience.seen_near();
+    }
+
+    /// Whether parts are wanted as soon as they can be had: by players near the live edge, by FLV readers, by other boxes.
+    /// Who plays whole segments only is as well served when they are whole.
+    pub fn is_urgent(&self) -> bool {
+        self.flv.readers() > 0 || self.carried.receiver_count() > 0 || self.audience.is_near()
+    }
+
     #[must_use]
     pub fn viewers(&self) -> usize {
         self.audience.count() + self.flv.readers()
