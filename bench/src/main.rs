@@ -48,7 +48,7 @@ struct Cli {
     /// Cut windows of measurement down to this many seconds; the page says so
     #[arg(long, value_parser = clap::value_parser!(u64).range(4..))]
     window_s_max: Option<u64>,
-    /// Of the items ingest and watched, only the case with so many streams, for a look with a profiler; no page is written
+    /// Of the item ingest, only the case with so many streams, for a look with a profiler; no page is written
     #[arg(long)]
     streams: Option<usize>,
 }

@@ -13,7 +13,7 @@ pub(crate) struct Plan {
     pub(crate) quick: bool,
     /// Shorter windows than the method asks for, on a machine that can't be had for long.
     pub(crate) window_s_max: Option<u64>,
-    /// Only the case of the items ingest and watched with so many streams.
+    /// Only the case of the item ingest with so many streams.
     pub(crate) streams: Option<usize>,
 }
 

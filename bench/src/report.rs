@@ -164,7 +164,8 @@ late, since even after as many rounds again there were not enough better ones.
 - ingest: a fresh server for each round; after the streams have begun and 5 s to settle, a window of 20 s, 60 s for one
   stream. nginx-rtmp writes HLS (TS, 2 s, 60 s kept) to a file system in memory, which spares it the disk. Ours makes
   LL-HLS in fMP4 and FLV. watched: the same while each stream has a viewer of ordinary HLS, who asks for the playlist
-  once a second and reads each segment; that he is served is counted.
+  once a second and reads each segment, or, of ours, one of LL-HLS who takes each part as soon as there is one. What
+  serving them costs is counted.
 - parts: one viewer waits on each preload hint; the age of the part's newest frame when all of the part has been read,
   40 s a round.
 - flv: one viewer for 10 s, then 100 for 20 s; the age of each frame when it was read; processor time contains what

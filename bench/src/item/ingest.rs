@@ -1,14 +1,17 @@
 //! Taking streams: processor time and memory of a fresh server at 1, 10 and 30 of them, against nginx-rtmp with HLS.
 //! Relaybox makes fMP4 in parts, LL-HLS and FLV of each; nginx-rtmp makes TS segments. Once while nobody watches, as the
-//! demand has it, and once with a viewer of ordinary HLS at each stream, since Relaybox does less for what nobody watches.
+//! demand has it, and with a viewer at each stream, since Relaybox does less for what nobody watches.
 
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 
+use super::parts;
 use crate::http::Connection;
 use crate::load::Audience;
+use crate::m3u8;
 use crate::plan::Plan;
 use crate::publisher::Publisher;
 use crate::rounds::{self, Accept, Round, Rounds, Row};
@@ -35,8 +38,10 @@ const CASES: [Case; 3] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Watched {
     ByNobody,
-    /// One viewer at each stream, who costs the server what serving costs
+    /// One viewer of ordinary HLS at each stream, who costs the server what serving costs
     Each,
+    /// One viewer of LL-HLS at each of our streams, and one of ordinary HLS at each of the peer's, which has no other
+    Near,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,12 +75,19 @@ pub(super) fn run(plan: &Plan) -> Result<Vec<Row>> {
 }
 
 pub(super) fn watched(plan: &Plan) -> Result<Vec<Row>> {
-    let row = |case: &Case| {
+    let mut rows = Vec::new();
+    // What a viewer adds is the same with each stream, and best measured with many.
+    if let Some(case) = CASES.last() {
+        let streams = plural(case.streams);
         let rounds = side_by_side(plan, case, Watched::Each)?;
-        let what = format!("taking {} with a viewer each, against nginx-rtmp", plural(case.streams));
-        rounds.row("cpu_ms", &what, "CPU-ms per stream-second", Accept::Ratio(1.5))
-    };
-    cases(plan).map(row).collect()
+        let what = format!("taking {streams} with a viewer each, against nginx-rtmp");
+        rows.push(rounds.row("cpu_ms", &what, "CPU-ms per stream-second", Accept::Ratio(1.5))?);
+        let rounds = side_by_side(plan, case, Watched::Near)?;
+        let what =
+            format!("taking {streams} with a viewer of LL-HLS each, against nginx-rtmp with one of HLS");
+        rows.push(rounds.row("cpu_ms", &what, "CPU-ms per stream-second", Accept::Anything)?);
+    }
+    Ok(rows)
 }
 
 fn cases(plan: &Plan) -> impl Iterator<Item = &'static Case> {
@@ -92,6 +104,7 @@ fn side_by_side(plan: &Plan, case: &Case, watched: Watched) -> Result<Rounds> {
     let name = match watched {
         Watched::ByNobody => format!("ingest {}", case.streams),
         Watched::Each => format!("watched {}", case.streams),
+        Watched::Near => format!("watched near {}", case.streams),
     };
     rounds::run(&name, plan.rounds, || {
         let mut round = Round::default();
@@ -126,10 +139,12 @@ fn measure(
         publishers.push(Publisher::start(server.rtmp, &key, source, GROUP * number / count)?);
     }
     std::thread::sleep(GROUP + plan.settle());
-    let audience = match watched {
-        Watched::ByNobody => None,
-        Watched::Each => Some(audience(plan, case, side, server)),
-    };
+    let (mut audience, mut near) = (None, Vec::new());
+    match (watched, side) {
+        (Watched::ByNobody, _) => {}
+        (Watched::Near, Side::Ours) => near = viewers_near(plan, case, server),
+        (Watched::Each | Watched::Near, _) => audience = Some(viewers(plan, case, side, server)),
+    }
     publishers.iter().for_each(|publisher| {
         publisher.latest_ms();
     });
@@ -151,6 +166,10 @@ fn measure(
         // A window holds a segment more or less than it is long.
         ensure!(taken as f64 > sent * 0.5, "viewers read {taken} bytes of the {sent} that were sent");
     }
+    for viewer in near {
+        let parts = viewer.join().map_err(|_| anyhow!("a viewer panicked"))??.len();
+        ensure!(parts as f64 > usage.wall_s * 2.5, "a viewer read {parts} parts of 200 ms");
+    }
     for publisher in publishers {
         publisher.finish()?;
     }
@@ -159,14 +178,34 @@ fn measure(
 }
 
 /// Viewers that have found their place: the first playlist, and the segment that they begin with.
-fn audience(plan: &Plan, case: &Case, side: Side, server: &Server) -> Audience {
+fn viewers(plan: &Plan, case: &Case, side: Side, server: &Server) -> Audience {
     let index = |number| match side {
-        Side::Ours => format!("/live/{}/index.m3u8", servers::stream_name(number)),
+        Side::Ours => index(number),
         Side::Peer => format!("/{}.m3u8", servers::stream_name(number)),
     };
     let audience = Audience::join(server.http, (0..case.streams).map(index).collect());
     std::thread::sleep(plan.settle());
     audience
+}
+
+fn index(number: usize) -> String {
+    format!("/live/{}/index.m3u8", servers::stream_name(number))
+}
+
+/// Viewers who take each part as soon as there is one, each on a thread of its own.
+fn viewers_near(plan: &Plan, case: &Case, server: &Server) -> Vec<JoinHandle<Result<Vec<f64>>>> {
+    let (http, time) = (server.http, plan.settle() + plan.window(case.window_s) + Duration::from_secs(1));
+    let watch = |number| {
+        std::thread::spawn(move || {
+            let index = index(number);
+            let text = Connection::open(http)?.fetch_text(&index)?;
+            let variant = m3u8::variant(&text).context("a playlist without a variant")?;
+            parts::follow(http, &m3u8::resolve(&index, variant), time)
+        })
+    };
+    let viewers = (0..case.streams).map(watch).collect();
+    std::thread::sleep(plan.settle());
+    viewers
 }
 
 /// The media that the store keeps, and the rings for FLV viewers, as relayd counts them itself.

@@ -54,7 +54,7 @@ pub(super) fn run(plan: &Plan) -> Result<Vec<Row>> {
 }
 
 /// Takes each part as soon as there is one; returns how old their last frames were, in milliseconds, sorted.
-fn follow(server: std::net::SocketAddr, playlist: &str, time: Duration) -> Result<Vec<f64>> {
+pub(super) fn follow(server: std::net::SocketAddr, playlist: &str, time: Duration) -> Result<Vec<f64>> {
     let begun = Instant::now();
     let mut connection = Connection::open(server)?;
     let mut media = m3u8::media(&connection.fetch_text(playlist)?);
