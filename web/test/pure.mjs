@@ -85,13 +85,13 @@ const CHECKS = {
       assert.deepEqual(at(6, { targetS: 5, bufferS: 1 }), { kind: "rate", rate: 1 }, "nor with a short one");
       assert.deepEqual(at(1, { marginS: 0.45 }), { kind: "rate", rate: 1 }, "what is kept as margin is not behind");
       const margin = new Margin();
-      assert.equal(margin.observe(0.6, 0).toFixed(2), "0.05");
-      assert.equal(margin.observe(0.2, 1000).toFixed(2), "0.05", "one change in two seconds");
-      assert.equal(margin.observe(0.2, 2000).toFixed(2), "0.15");
-      assert.equal(margin.observe(0.2, 3000).toFixed(2), "0.15", "one thin stretch");
+      assert.equal(margin.observe(0.6, 0).toFixed(2), "0.25");
+      assert.equal(margin.observe(0.2, 1000).toFixed(2), "0.25", "one change in two seconds");
+      assert.equal(margin.observe(0.2, 2000).toFixed(2), "0.35");
+      assert.equal(margin.observe(0.2, 3000).toFixed(2), "0.35", "one thin stretch");
       for (let s = 4; s < 20; s += 2) margin.observe(0.1, 1000 * s);
-      assert.equal(margin.observe(0.1, 20_000).toFixed(2), "0.45", "bounded");
-      assert.equal(margin.observe(0.6, 70_000).toFixed(2), "0.40", "and back");
+      assert.equal(margin.observe(0.1, 20_000).toFixed(2), "0.60", "bounded");
+      assert.equal(margin.observe(0.6, 70_000).toFixed(2), "0.55", "and back");
       assert.deepEqual(at(4.5, { targetS: 5 }), { kind: "rate", rate: 0.96 });
     },
   ],

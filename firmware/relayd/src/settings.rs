@@ -154,6 +154,8 @@ pub(crate) struct RelayFragment {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct MediaFragment {
     pub(crate) segment_ms: Option<u32>,
+    /// How far behind the newest part viewers play, if that is more than three parts: PART-HOLD-BACK.
+    pub(crate) hold_back_ms: Option<u32>,
     /// The binary `relaybox-media`, if it is not beside `relayd`.
     pub(crate) packager: Option<PathBuf>,
 }
@@ -193,6 +195,9 @@ pub(crate) struct Settings {
 
 /// UDP, between boxes: one that a router can be told to forward.
 const MESH_PORT: u16 = 7466;
+/// Where friends carry a stream, a box needs half a second to see that a parent is gone, and some more to have what that one
+/// owes from another.
+const HOLD_BACK_CARRIED_MS: u32 = 1_000;
 
 /// Used by the systemd unit too.
 pub(crate) const DATA_DIR: &str = "/var/lib/relaybox";
@@ -296,7 +301,12 @@ impl Settings {
                     2..=60,
                     window.target_duration_s_max,
                 )?,
-                ..window
+                part_hold_back: Ticks::from_millis(i64::from(within(
+                    "media.hold_back_ms",
+                    media.hold_back_ms,
+                    0..=10_000,
+                    if standalone == Some(Standalone::Yes) { 0 } else { HOLD_BACK_CARRIED_MS },
+                )?)),
             },
             cutter: stream::cutter::Settings {
                 segment_target: Ticks::from_millis(i64::from(within(
@@ -422,6 +432,17 @@ mod tests {
     fn the_shipped_file_is_good() {
         let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../systemd/relayd.toml"));
         Settings::read(Some(path), Fragment::default()).unwrap();
+    }
+
+    #[test]
+    fn viewers_are_farther_behind_where_friends_carry_streams() {
+        let behind = |text: &str| {
+            let fragment = toml::from_str(text).unwrap();
+            Settings::check(fragment).unwrap().window.part_hold_back
+        };
+        assert_eq!(behind("standalone = true"), Ticks::ZERO);
+        assert_eq!(behind(""), Ticks::from_millis(1_000));
+        assert_eq!(behind("[media]\nhold_back_ms = 1500"), Ticks::from_millis(1_500));
     }
 
     #[test]

@@ -46,8 +46,9 @@ export function pace({ latencyS, targetS, bufferS, rate, marginS }: Position): P
  * that are never late. Each time the buffer runs thin the margin grows, and while it does not it slowly goes back.
  */
 export class Margin {
-  static readonly LEAST_S = 0.05;
-  static readonly MOST_S = 0.45;
+  /** What a busy browser is late by now and then: with 0.05 ten minutes had a stop of 250 ms. */
+  static readonly LEAST_S = 0.25;
+  static readonly MOST_S = 0.6;
   static readonly STEP_UP_S = 0.1;
   static readonly STEP_DOWN_S = 0.05;
   /** One thin stretch counts once. */

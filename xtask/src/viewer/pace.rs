@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 /// Kept beyond what the playlist asks for.
-const MARGIN_S: f64 = 0.05;
+const MARGIN_S: f64 = 0.25;
 /// With less in the buffer the picture is slower.
 const THIN_S: f64 = 0.25;
 const THIN_RATE: f64 = 0.9;
@@ -151,19 +151,19 @@ mod tests {
         }
         assert_eq!(pace.stalls_total, 0);
         let lowest_s = pace.lowest_s.unwrap();
-        assert!((0.44..0.46).contains(&lowest_s), "{lowest_s}");
+        assert!((0.64..0.66).contains(&lowest_s), "{lowest_s}");
     }
 
-    /// 0.65 s are there: 0.4 s of them at full speed, 0.25 s at nine tenths of it, which takes 0.278 s.
+    /// 0.85 s are there: 0.6 s of them at full speed, 0.25 s at nine tenths of it, which takes 0.278 s.
     #[test]
     fn a_part_that_comes_too_late_is_a_stop_of_what_it_is_late() {
         let (mut pace, began) = (Pace::default(), Instant::now());
         pace.begin(2.0, 0.6, began);
-        pace.add(0.2, after(began, 1678));
+        pace.add(0.2, after(began, 1878));
         assert_eq!(pace.stalls_total, 1);
         let took_ms = pace.stalls[0].took.unwrap().as_millis();
         assert!((998..=1002).contains(&took_ms), "{took_ms}");
-        pace.add(0.2, after(began, 1700));
+        pace.add(0.2, after(began, 1900));
         assert_eq!(pace.stalls_total, 1);
     }
 
@@ -176,7 +176,7 @@ mod tests {
             pace.add(0.2, after(began, 200 + part * 200));
         }
         let buffer_s = pace.playing.unwrap().buffer_s;
-        assert!((0.6..0.95).contains(&buffer_s), "{buffer_s}");
+        assert!((0.8..1.15).contains(&buffer_s), "{buffer_s}");
         assert_eq!(pace.stalls_total, 0);
     }
 
