@@ -8,6 +8,7 @@ pub(crate) mod circle;
 pub(crate) mod flows;
 mod kills;
 pub(crate) mod lines;
+mod pings;
 mod same;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use crate::viewer::Tally;
 use circle::{Circle, Relayed, sites};
 use flows::Counted;
 use lines::Lines;
+use pings::{Pings, quantile};
 
 /// The origin and six friends, each behind a router; any two of these reach each other directly.
 const FRIENDS: [Wanted; 7] = [
@@ -44,6 +46,10 @@ const SETTLE: Duration = Duration::from_secs(15);
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 /// What has to come from others than the origin, of all that boxes get.
 const FRIENDS_SHARE_MIN: f64 = 0.5;
+/// How long the empty lines are measured, before anything is published.
+const EMPTY: Duration = Duration::from_secs(5);
+/// What a box may make a ping from its household wait, of twenty pings in nineteen.
+const PING_RISE_MS_MAX: f64 = 20.0;
 /// A tbf lets a burst through before it holds to its rate.
 const BURST_KBPS: f64 = 200.0;
 
@@ -130,8 +136,11 @@ fn perform(
     report: &mut Report,
     stop: &Stop,
 ) -> Result<()> {
-    circle.publish(lines.stream_kbps)?;
     let origin = circle.origin.clone();
+    let beside = pings(circle)?;
+    stop.wait(EMPTY);
+    let empty = beside.finish()?;
+    circle.publish(lines.stream_kbps)?;
     circle.watch(&origin)?;
     let took = circle.await_pictures(&[&origin], stop).context("the origin")?;
     println!("a picture at the origin after {:.1} s", took.as_secs_f64());
@@ -141,7 +150,9 @@ fn perform(
     let took = circle.await_pictures(&names, stop)?;
     println!("pictures at all boxes after {:.1} s", took.as_secs_f64());
     stop.wait(if play.boxes > 2 { SETTLE } else { SETTLE / 3 });
+    let beside = pings(circle)?;
     calm(circle, play, lines, report, stop)?;
+    judge_pings(&empty, &beside.finish()?, report);
     let mut dice = Dice::new(play.seed);
     kills::one_by_one(circle, play.kills, &mut dice, report, stop)?;
     if play.hard_blows {
@@ -152,6 +163,30 @@ fn perform(
         forgeries(circle, report);
     }
     Ok(())
+}
+
+/// From the house of each box, and of the origin.
+fn pings(circle: &Circle<'_>) -> Result<Pings> {
+    Pings::start(circle.world, circle.box_names().into_iter().chain([circle.origin.as_str()]))
+}
+
+/// What the boxes' households noticed, beside what they had on empty lines.
+fn judge_pings(empty: &BTreeMap<String, Vec<f64>>, full: &BTreeMap<String, Vec<f64>>, report: &mut Report) {
+    let mut worst = 0.0_f64;
+    let told = full.iter().map(|(name, took_ms)| {
+        let usual_ms = empty.get(name).map_or(0.0, |took_ms| quantile(took_ms, 0.5));
+        let (middle_ms, most_ms) = (quantile(took_ms, 0.5) - usual_ms, quantile(took_ms, 0.95) - usual_ms);
+        worst = worst.max(most_ms);
+        format!("{name} +{middle_ms:.1} and +{most_ms:.1}")
+    });
+    println!(
+        "    a ping beside the box took longer in the middle, and of 20 in 19, by ms: {}",
+        told.collect::<Vec<_>>().join(", ")
+    );
+    report.find(
+        worst <= PING_RISE_MS_MAX,
+        format!("a ping beside a box rises by {worst:.1} ms at most, of 20 in 19"),
+    );
 }
 
 /// Nothing happens to anybody, and everything is measured.
