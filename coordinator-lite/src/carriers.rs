@@ -3,8 +3,8 @@
 //! ```text
 //! a box's request ──> table ──> plan (swarm::assign), moved along with it ──> parents of that box
 //! ```
-//! Held in memory alone, since boxes say it again within seconds; who does not is forgotten after
-//! [`ParentsRequest::HELD_S`]. Time comes in with each call. Refuses to believe anything about media, and to let a box
+//! Held in memory alone, since boxes say it again within seconds; who does not is no giver and no taker any more, and
+//! forgotten after [`ParentsRequest::HELD_S`]. Time comes in with each call. Refuses to believe anything about media, and to let a box
 //! take a stripe from one that has it from that same box.
 
 mod answer;
@@ -37,6 +37,10 @@ const ENTRIES_MAX: usize = 8192;
 /// Streams of one box.
 const PER_BOX_MAX: usize = 32;
 const HELD: Duration = Duration::from_secs(ParentsRequest::HELD_S as u64);
+/// Who should have asked again so long ago is taken for gone: its places go to others until it asks.
+const LATE: Duration = Duration::from_secs(4);
+/// For so long a box that lacks something is not blamed for what others did not get from it.
+const LACKS_MAX: Duration = Duration::from_secs(20);
 /// For who is silent, and for what changed about the others.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A box's age counts in such steps, so that a plan does not change with each look.
@@ -81,6 +85,10 @@ struct Carrier {
     place: u64,
     began: Instant,
     heard: Instant,
+    /// When it is to ask again.
+    due: Instant,
+    /// Since when it has all, or lacks something.
+    turned: Instant,
     said: ParentsRequest,
 }
 
@@ -103,13 +111,18 @@ impl Carriers {
         }
         let known = self.streams.get_mut(&said.stream).and_then(|carried| carried.boxes.get_mut(key));
         if let Some(carrier) = known.filter(|carrier| now.duration_since(carrier.heard) < HELD) {
-            (carrier.heard, carrier.said) = (now, said);
+            let lacked = carrier.lacks();
+            (carrier.heard, carrier.due, carrier.said) = (now, now, said);
+            if carrier.lacks() != lacked {
+                carrier.turned = now;
+            }
             return Ok(());
         }
         self.forget(now);
         self.has_room(key, &said.stream)?;
         let carried = self.streams.entry(said.stream.clone()).or_default();
-        carried.boxes.insert(*key, Carrier { place: carried.begun, began: now, heard: now, said });
+        let carrier = Carrier { place: carried.begun, began: now, heard: now, due: now, turned: now, said };
+        carried.boxes.insert(*key, carrier);
         carried.begun += 1;
         Ok(())
     }
@@ -144,7 +157,18 @@ impl Carriers {
 
 impl Carrier {
     fn is_fresh(&self, now: Instant) -> bool {
-        now.duration_since(self.heard) < HELD
+        now.saturating_duration_since(self.due) < LATE
+    }
+
+    fn lacks(&self) -> bool {
+        let takes = self.said.takes.iter().fold(0, |all, take| all | take.stripes);
+        takes != ALL_STRIPES || !self.said.failed.is_empty()
+    }
+
+    /// What it did not give before this was not its fault, since it lacked something itself. For long nobody is believed
+    /// that.
+    fn blamed_from(&self) -> Instant {
+        if self.lacks() { self.turned + LACKS_MAX } else { self.turned }
     }
 
     fn failed(&self, key: &BoxKey) -> bool {

@@ -21,9 +21,11 @@ use super::{ALL_STRIPES, Carried, Carrier, Carriers, LOOK_EVERY, STRIPES};
 const STAND_BYS: usize = 6;
 /// Seconds between two requests of a box about a stream.
 const NEXT_S: u32 = 5;
-/// So long after a box came all ask more often.
+/// So long after a box came all ask more often,
 pub(super) const BUSTLE: Duration = Duration::from_secs(5);
-/// The same while it waits for others to come or to move.
+/// and so long after it came itself one that not all has a giver for: others become givers one after the other.
+const YOUNG: Duration = Duration::from_secs(20);
+/// Seconds until a box asks again that waits for others to come or to move.
 const WAITING_S: u32 = 1;
 /// A box's requests are remembered for two minutes, and at most [`wire::ReplayGuard::REQUESTS_MAX`] of them: its
 /// streams share 160, and the others are for what else it asks.
@@ -53,6 +55,15 @@ pub(crate) struct Answer {
 impl Carriers {
     /// From whom a box is to take a stream. The owner is always named, but to itself.
     pub(crate) fn parents(&mut self, stream: &StreamName, asking: &Asking<'_>, now: Instant) -> Answer {
+        let answer = self.answer(stream, asking, now);
+        let own = self.streams.get_mut(stream).and_then(|carried| carried.boxes.get_mut(asking.key));
+        if let Some(own) = own {
+            own.due = now + Duration::from_secs(u64::from(answer.next_s));
+        }
+        answer
+    }
+
+    fn answer(&mut self, stream: &StreamName, asking: &Asking<'_>, now: Instant) -> Answer {
         let share_s = self.share_s(asking.key);
         let usual_s = NEXT_S.max(share_s);
         let answer = |parents: Vec<_>, next_s| Answer {
@@ -139,7 +150,7 @@ impl Carriers {
         }
         let mut facts = carrier.facts(self.others_bps(stream, key), now);
         // It goes on watching, below all others.
-        if plan.is_blamed(key, now) {
+        if plan.is_blamed(key, carrier.blamed_from(), now) {
             facts.uplink_bps = 0;
         }
         plan.handle_box(key, facts, asking.round_trip_ms);
@@ -183,7 +194,10 @@ impl Carried {
         // Whoever comes changes from whom the others are to take.
         let comes = |carrier: &Carrier| now.duration_since(carrier.began) < BUSTLE;
         let mut waits = self.boxes.iter().any(|(key, carrier)| key != asking.owner && comes(carrier));
-        for (parent, stripes) in plan.parents(asking.key).iter().filter(|(parent, _)| usable(parent)) {
+        let planned = plan.parents(asking.key);
+        let lacks = planned.values().fold(0, |all, stripes| all | stripes) != ALL_STRIPES;
+        waits |= lacks && own.is_some_and(|own| now.duration_since(own.began) < YOUNG);
+        for (parent, stripes) in planned.iter().filter(|(parent, _)| usable(parent)) {
             let barred = self.barred(parent, asking.key);
             waits |= stripes & barred != 0;
             named.insert(*parent, entry(parent, stripes & !barred, barred));

@@ -135,12 +135,13 @@ impl Plan {
         self.assign(near, |assigner, near| assigner.handle_failed(id, failed, near));
     }
 
-    /// Whether so many of its children blame a box that it is to give nothing: no fewer than it has left.
-    pub(super) fn is_blamed(&self, key: &BoxKey, now: Instant) -> bool {
+    /// Whether since then so many of its children blame a box that it is to give nothing: no fewer than it has left.
+    pub(super) fn is_blamed(&self, key: &BoxKey, since: Instant, now: Instant) -> bool {
         let Some(planned) = self.boxes.get(key).filter(|planned| !planned.blamed.is_empty()) else {
             return false;
         };
-        let blames = planned.blamed.values().filter(|at| now.duration_since(**at) < BLAMED_FOR).count();
+        let counts = |at: &&Instant| **at >= since && now.duration_since(**at) < BLAMED_FOR;
+        let blames = planned.blamed.values().filter(counts).count();
         let stripes = self.load.stripes.all().iter();
         let children: BTreeSet<_> =
             stripes.flat_map(|stripe| self.assigner.children(planned.id, stripe)).collect();

@@ -189,6 +189,21 @@ fn six_lines_that_are_smaller_than_the_stream_carry_it_together() {
 }
 
 #[test]
+fn boxes_that_give_only_what_they_have_are_served_one_after_the_other() {
+    let mut mesh = Mesh::with(20 * MBIT, &[0; 6]);
+    for _ in 0..12 {
+        for n in 1..=6 {
+            mesh.ask(n);
+            let has_all = (0..8).all(|stripe| mesh.depth(n, stripe).is_some());
+            mesh.boxes.get_mut(&n).unwrap().uplink_bps = Some(if has_all { 5 * MBIT } else { 0 });
+        }
+        mesh.pass(1);
+    }
+    mesh.settle();
+    mesh.check_served();
+}
+
+#[test]
 fn forty_boxes_settle_and_stay_as_they_are() {
     let uplinks: Vec<_> = (0..40).map(|n| [3, 5, 8, 10, 20][n % 5] * MBIT).collect();
     let mut mesh = Mesh::with(20 * MBIT, &uplinks);

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use swarm::part::{STRIPES_MAX, Stripes};
 use tokio::sync::Notify;
+use tokio::time::{Duration, Instant};
 use trust::BoxKey;
 
 /// Boxes that are counted one by one.
@@ -90,6 +91,13 @@ impl Drop for Giving {
     }
 }
 
+/// Parts of which all blocks came.
+#[derive(Clone, Copy, Debug, Default)]
+struct Whole {
+    parts: u64,
+    last: Option<Instant>,
+}
+
 /// Of one stream at this box.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -98,6 +106,7 @@ pub struct Tally {
     loose: Mutex<Vec<(Stripes, Arc<Notify>)>>,
     /// Blocks that were checked and kept.
     pub verified: AtomicU64,
+    whole: Mutex<Whole>,
     /// Blocks and items that failed their check.
     pub forged: AtomicU64,
     /// Blocks that were asked for by name.
@@ -129,6 +138,19 @@ impl Tally {
         if flows.len() < BOXES_MAX || flows.contains_key(key) {
             change(flows.entry(*key).or_default());
         }
+    }
+
+    /// All blocks of another part came.
+    pub fn note_whole(&self) {
+        let mut whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
+        *whole = Whole { parts: whole.parts + 1, last: Some(Instant::now()) };
+    }
+
+    /// Whether so many parts have come whole, and the last of them no longer ago than this.
+    #[must_use]
+    pub fn comes(&self, parts: u64, within: Duration) -> bool {
+        let whole = *self.whole.lock().unwrap_or_else(PoisonError::into_inner);
+        whole.parts >= parts && whole.last.is_some_and(|last| last.elapsed() <= within)
     }
 
     pub(crate) fn count(counter: &AtomicU64) {

@@ -290,9 +290,10 @@ impl Carriers {
             .take(wire::parents::PARENTS_MAX)
             .collect();
         let failed: Vec<_> = failed.iter().rev().take(wire::parents::PARENTS_MAX).copied().collect();
+        let gives = self.origins.shown(name).is_some() || room::is_steady(tally);
         ParentsRequest {
             stream: name.clone(),
-            uplink_bps: self.capacity(),
+            uplink_bps: if gives { self.capacity() } else { Some(0) },
             sending_bps: 0,
             viewers,
             takes: List::try_from(takes).unwrap_or_default(),

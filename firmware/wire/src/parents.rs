@@ -1,7 +1,7 @@
 //! Who gives a stream to whom: a box that carries one says how it stands, and hears from whom to take it.
 //!
 //! Asked when a box begins to carry a stream, when it runs out of parents, and then every [`ParentsResponse::next_s`].
-//! Who has stopped asking is forgotten after [`ParentsRequest::HELD_S`]. Refuses to be believed about media: what a
+//! Who does not ask when it is due is soon named to nobody, and forgotten after [`ParentsRequest::HELD_S`]. Refuses to be believed about media: what a
 //! parent gives is checked, whoever named it.
 
 use serde::{Deserialize, Serialize};

@@ -51,12 +51,12 @@ fn who_is_revoked_is_named_to_nobody_from_then_on() {
 }
 
 #[test]
-fn who_is_silent_is_forgotten_after_half_a_minute() {
+fn who_does_not_ask_when_it_is_due_is_taken_for_gone() {
     let (mut mesh, giver) = settled();
     let all = children(&mesh, giver);
     mesh.boxes.remove(&giver);
-    // It spoke a second ago.
-    for (seconds, named) in [(5, true), (5, true), (5, true), (5, true), (8, true), (1, false)] {
+    // It spoke a second ago, and is to speak again four seconds from now; four seconds later it is gone.
+    for (seconds, named) in [(4, true), (3, true), (1, false)] {
         mesh.pass(seconds);
         for n in mesh.boxes.clone().into_keys() {
             let answer = mesh.ask(n);
@@ -139,6 +139,20 @@ fn whom_most_of_its_children_blame_gives_nothing_for_a_minute() {
     mesh.settle();
     let free = mesh.carriers.streams[&name("show")].plan.as_ref().unwrap().score(&key(giver), None);
     assert!(plan(&mesh) > 0 || free > 1000, "it may give again");
+}
+
+#[test]
+fn who_lacks_something_itself_is_not_blamed_by_those_below() {
+    let (mut mesh, giver) = settled();
+    let all = children(&mesh, giver);
+    fail(&mut mesh, giver, OWNER);
+    mesh.ask(giver);
+    for child in all {
+        fail(&mut mesh, child, giver);
+        mesh.ask(child);
+    }
+    let plan = mesh.carriers.streams[&name("show")].plan.as_ref().unwrap();
+    assert!(plan.score(&key(giver), None) > 1000, "its line is as good as before");
 }
 
 #[test]

@@ -141,8 +141,12 @@ impl<W: Ways, J: Judge> Carrier<W, J> {
         }
         self.config.uplink.handle_received(block.bytes.len());
         self.fetch.handle_block(parent, id, block.index, now);
-        if self.config.live.take_block(&item, index, block.bytes) != BlockTaken::Again {
+        let taken = self.config.live.take_block(&item, index, block.bytes);
+        if taken != BlockTaken::Again {
             Tally::count(&self.config.tally.verified);
+        }
+        if taken == BlockTaken::Last {
+            self.config.tally.note_whole();
         }
         if let Some(key) = self.key_of(parent) {
             self.config.tally.with(&key, |flow| flow.received += len);

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use trust::{BoxKey, StreamCertificate};
 use wire::feed::Hello;
 
+use super::room::comes;
 use super::{Carriers, lock};
 use crate::inside::{ConnectError, Stream};
 
@@ -26,6 +27,10 @@ impl House for Holder {
             None => {
                 let carried = lock(&carriers.carried);
                 let carried = carried.get(name).ok_or(Refused::NotHere)?;
+                let media = matches!(share, Share::Feed { stripes, .. } if !stripes.is_empty());
+                if media && !comes(&carried.tally) {
+                    return Err(Refused::NoRoom);
+                }
                 (Arc::clone(&carried.live), carried.shown.clone())
             }
         };

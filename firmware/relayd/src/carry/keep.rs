@@ -15,6 +15,7 @@ use trust::BoxKey;
 use wire::{Code, ParentsResponse};
 
 use super::house::{Court, Roads};
+use super::room::is_steady;
 use super::{Carriers, lock};
 
 /// Nobody watches it here and nobody takes it from here for so long: it is let go.
@@ -25,8 +26,12 @@ const SILENT_MAX: Duration = Duration::from_secs(15);
 const OVER_FOR: Duration = Duration::from_secs(10);
 /// How often that is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// The same while nothing is there that could be given on: then others wait for it.
+const LOOK_EARLY_EVERY: Duration = Duration::from_millis(200);
 /// Between two questions, however badly it goes.
 const ASK_PAUSE: Duration = Duration::from_secs(1);
+/// After one that was not answered: soon enough not to be taken for gone.
+const TRY_AGAIN: Duration = Duration::from_secs(3);
 /// A parent that forged something is named to the coordinator for so long.
 const FORGED_FOR: Duration = Duration::from_secs(u32::MAX as u64);
 /// One that broke the rules.
@@ -74,6 +79,7 @@ impl Keep {
         let mut silent: Vec<(BoxKey, TokioInstant)> = Vec::new();
         let mut asked = TokioInstant::now();
         let mut next = asked + Duration::from_secs(u64::from(answer.next_s.clamp(1, 60)));
+        let mut gives = false;
         loop {
             tokio::select! {
                 report = told.recv() => match report {
@@ -97,7 +103,12 @@ impl Keep {
                     asked = TokioInstant::now();
                     next = asked + self.ask_again(&mut failed, &parents, &answer).await;
                 }
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = tokio::time::sleep(if gives { LOOK_EVERY } else { LOOK_EARLY_EVERY }) => {}
+            }
+            // The coordinator hears at once when it can count on this box again.
+            if is_steady(&self.tally) != gives {
+                gives = !gives;
+                next = if gives { next.min(asked + ASK_PAUSE) } else { next };
             }
             for (parent, _) in silent.extract_if(.., |(_, due)| *due <= TokioInstant::now()) {
                 let flows = self.tally.flows();
@@ -160,7 +171,7 @@ impl Keep {
                     tracing::debug!(stream.id = %self.name, %error, "no word from the coordinator");
                 }
                 // With the parents that are known the stream goes on.
-                Duration::from_secs(5)
+                TRY_AGAIN
             }
         }
     }

@@ -27,15 +27,19 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_secs(15))
     .with_interval(Duration::from_secs(5))
     .with_retries(3);
-/// How long what was sent may stay unanswered (`TCP_USER_TIMEOUT`, tcp(7)): longer than a box takes to be found again
-/// after it moved.
-const UNANSWERED_MAX: Duration = Duration::from_secs(30);
+/// How long what was sent may stay unanswered (`TCP_USER_TIMEOUT`, tcp(7)). Whoever is silent for so long has been given up
+/// by who takes a stream from it, and who was given one has to make room for others.
+const UNANSWERED_MAX: Duration = Duration::from_secs(1);
+/// What may wait in the kernel unsent (`TCP_NOTSENT_LOWAT`, tcp(7)): nothing goes before it any more, and where the other
+/// box is gone, it was for nothing.
+const UNSENT_MAX: u32 = 32 << 10;
 
 /// Small messages go out at once, and what is dead ends.
 pub(super) fn settle(tcp: &TcpStream) -> io::Result<()> {
     tcp.set_nodelay(true)?;
     let socket = SockRef::from(tcp);
     socket.set_tcp_keepalive(&KEEPALIVE)?;
+    socket.set_tcp_notsent_lowat(UNSENT_MAX)?;
     socket.set_tcp_user_timeout(Some(UNANSWERED_MAX))
 }
 

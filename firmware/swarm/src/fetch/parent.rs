@@ -15,9 +15,9 @@ const FORGOTTEN_MS: u64 = 600_000;
 /// After a dial that failed; doubled each time.
 const DIAL_MS: u64 = 250;
 const DIAL_MS_MAX: u64 = 15_000;
-/// After a parent said that it has no room; doubled each time. Places come free as others move.
-const REFUSED_MS: u64 = 500;
-const REFUSED_MS_MAX: u64 = 8_000;
+/// After a parent said that it has no room; doubled each time. Places come free as others move, soon after one is gone.
+const REFUSED_MS: u64 = 300;
+const REFUSED_MS_MAX: u64 = 2_400;
 /// A parent that said that it leaves is not asked for so long.
 const LEAVING_MS: u64 = 60_000;
 /// Blocks that nobody asked it for; one more is a fault.
@@ -251,7 +251,7 @@ mod tests {
         assert!(!parent.opens(Millis(1499)) && parent.opens(Millis(1500)));
         parent.handle_loss(Loss::Refused, Millis(2000));
         assert!(parent.keeps(0, Millis(2000)), "what it carries stays");
-        assert!(!parent.opens(Millis(2499)) && parent.opens(Millis(2500)));
+        assert!(!parent.opens(Millis(2299)) && parent.opens(Millis(2300)));
         parent.handle_loss(Loss::Leaving, Millis(8000));
         assert!(!parent.keeps(0, Millis(8000)) && !parent.opens_in_need(Millis(8000)));
     }
