@@ -14,8 +14,14 @@ const BITRATE_MIN_BPS: u64 = 100_000;
 const BITRATE_ASSUMED_BPS: u64 = 6_000_000;
 /// Between two plans of a stream.
 const PLAN_EVERY: Duration = Duration::from_secs(30);
-/// A box that failed others gives nothing for so long.
-const BLAMED_FOR: Duration = Duration::from_secs(60);
+/// What others said of a box counts for so long.
+const BLAMED_FOR: Duration = Duration::from_secs(15);
+/// So long a box that failed others gives nothing; twice as long each time again. Lines are tight: to do without one that
+/// only stood still for a moment costs all of them.
+const OUT_FOR: Duration = Duration::from_secs(15);
+const OUT_FOR_MAX: Duration = Duration::from_secs(600);
+/// Doing well for so long makes it forgotten.
+const FORGOTTEN: Duration = Duration::from_secs(600);
 /// So many have to say so, since one may have a bad way to it, or lie.
 const BLAMES_MIN: usize = 2;
 /// What a way is taken for that nobody told of.
@@ -42,6 +48,14 @@ struct Planned {
     facts: Facts,
     /// Who said that it failed it, and when.
     blamed: BTreeMap<BoxKey, Instant>,
+    /// Until when it gives nothing, and how often it came to that.
+    out: Option<(Instant, u32)>,
+}
+
+impl Planned {
+    const fn new(id: BoxId, facts: Facts) -> Self {
+        Self { id, facts, blamed: BTreeMap::new(), out: None }
+    }
 }
 
 /// Who could give something, as the plan sees it.
@@ -60,7 +74,7 @@ impl Plan {
             assigner: Assigner::new(load, id, &facts),
             load,
             made: now,
-            boxes: BTreeMap::from([(*owner, Planned { id, facts, blamed: BTreeMap::new() })]),
+            boxes: BTreeMap::from([(*owner, Planned::new(id, facts))]),
             keys: vec![Some(*owner)],
             free: BTreeSet::new(),
         }
@@ -95,7 +109,7 @@ impl Plan {
             }
             None => {
                 let id = self.number(key);
-                self.boxes.insert(*key, Planned { id, facts, blamed: BTreeMap::new() });
+                self.boxes.insert(*key, Planned::new(id, facts));
                 id
             }
         };
@@ -129,23 +143,31 @@ impl Plan {
     pub(super) fn handle_failed(&mut self, child: &BoxKey, parent: &BoxKey, near: Near<'_>, now: Instant) {
         let Some(id) = self.boxes.get(child).map(|planned| planned.id) else { return };
         let Some(failed) = self.boxes.get_mut(parent) else { return };
-        failed.blamed.retain(|_, at| now.duration_since(*at) < BLAMED_FOR);
         failed.blamed.insert(*child, now);
         let failed = failed.id;
         self.assign(near, |assigner, near| assigner.handle_failed(id, failed, near));
     }
 
-    /// Whether since then so many of its children blame a box that it is to give nothing: no fewer than it has left.
-    pub(super) fn is_blamed(&self, key: &BoxKey, since: Instant, now: Instant) -> bool {
-        let Some(planned) = self.boxes.get(key).filter(|planned| !planned.blamed.is_empty()) else {
-            return false;
-        };
-        let counts = |at: &&Instant| **at >= since && now.duration_since(**at) < BLAMED_FOR;
-        let blames = planned.blamed.values().filter(counts).count();
+    /// Whether a box is to give nothing: as many of its children as are left blamed it since then, or not long ago.
+    pub(super) fn is_out(&mut self, key: &BoxKey, since: Instant, now: Instant) -> bool {
+        let Some(planned) = self.boxes.get_mut(key) else { return false };
+        if planned.out.is_some_and(|(until, _)| now < until) {
+            return true;
+        }
+        let counts = |at: &Instant| *at >= since && now.duration_since(*at) < BLAMED_FOR;
+        planned.blamed.retain(|_, at| counts(at));
         let stripes = self.load.stripes.all().iter();
         let children: BTreeSet<_> =
             stripes.flat_map(|stripe| self.assigner.children(planned.id, stripe)).collect();
-        blames >= BLAMES_MIN.max(children.len())
+        if planned.blamed.len() < BLAMES_MIN.max(children.len()) {
+            return false;
+        }
+        let before = planned.out.filter(|(until, _)| now.duration_since(*until) < FORGOTTEN);
+        let times = before.map_or(0, |(_, times)| times);
+        let lasts = OUT_FOR.saturating_mul(1 << times.min(10)).min(OUT_FOR_MAX);
+        planned.out = Some((now + lasts, times + 1));
+        planned.blamed.clear();
+        true
     }
 
     fn assign(&mut self, near: Near<'_>, change: impl FnOnce(&mut Assigner, swarm::assign::Near<'_>)) {

@@ -91,11 +91,13 @@ impl Drop for Giving {
     }
 }
 
-/// Parts of which all blocks came.
+/// When it came last.
 #[derive(Clone, Copy, Debug, Default)]
-struct Whole {
-    parts: u64,
-    last: Option<Instant>,
+struct Came {
+    /// The last block that was missing in a part.
+    whole: Option<Instant>,
+    /// A block of each stripe.
+    stripes: [Option<Instant>; STRIPES_MAX as usize],
 }
 
 /// Of one stream at this box.
@@ -106,7 +108,7 @@ pub struct Tally {
     loose: Mutex<Vec<(Stripes, Arc<Notify>)>>,
     /// Blocks that were checked and kept.
     pub verified: AtomicU64,
-    whole: Mutex<Whole>,
+    came: Mutex<Came>,
     /// Blocks and items that failed their check.
     pub forged: AtomicU64,
     /// Blocks that were asked for by name.
@@ -140,17 +142,21 @@ impl Tally {
         }
     }
 
-    /// All blocks of another part came.
-    pub fn note_whole(&self) {
-        let mut whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
-        *whole = Whole { parts: whole.parts + 1, last: Some(Instant::now()) };
+    /// A block of this stripe came, and is what it should be; with some its part is whole.
+    pub(crate) fn note_came(&self, stripe: u8, whole: bool) {
+        let mut came = self.came.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Some(Instant::now());
+        came.stripes.get_mut(usize::from(stripe)).into_iter().for_each(|last| *last = now);
+        came.whole = if whole { now } else { came.whole };
     }
 
-    /// Whether so many parts have come whole, and the last of them no longer ago than this.
+    /// Stripes that came no longer ago than this: all of them with a whole part, since small parts have blocks of few.
     #[must_use]
-    pub fn comes(&self, parts: u64, within: Duration) -> bool {
-        let whole = *self.whole.lock().unwrap_or_else(PoisonError::into_inner);
-        whole.parts >= parts && whole.last.is_some_and(|last| last.elapsed() <= within)
+    pub fn comes(&self, within: Duration) -> Stripes {
+        let came = *self.came.lock().unwrap_or_else(PoisonError::into_inner);
+        let lately = |last: Option<Instant>| last.is_some_and(|last| last.elapsed() <= within);
+        let stripes = (0..).zip(came.stripes).filter(|(_, last)| lately(came.whole.max(*last)));
+        stripes.fold(Stripes::NONE, |all, (stripe, _)| all.with(stripe))
     }
 
     pub(crate) fn count(counter: &AtomicU64) {
@@ -166,5 +172,26 @@ impl Tally {
     #[must_use]
     pub fn sent(&self) -> u64 {
         self.lock().values().map(|flow| flow.sent).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_came_lately_comes_and_a_whole_part_is_all_of_it() {
+        let (tally, within) = (Tally::default(), Duration::from_secs(3));
+        assert_eq!(tally.comes(within), Stripes::NONE);
+        tally.note_came(2, false);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        tally.note_came(5, false);
+        assert_eq!(tally.comes(within), Stripes(0b10_0100));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(tally.comes(within), Stripes(0b10_0000));
+        tally.note_came(2, true);
+        assert_eq!(tally.comes(within), Stripes(u16::MAX));
+        tokio::time::advance(Duration::from_secs(4)).await;
+        assert_eq!(tally.comes(within), Stripes::NONE);
     }
 }

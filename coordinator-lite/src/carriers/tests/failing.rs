@@ -114,7 +114,7 @@ fn what_the_owner_failed_to_give_comes_from_those_who_have_it() {
 }
 
 #[test]
-fn whom_most_of_its_children_blame_gives_nothing_for_a_minute() {
+fn whom_its_children_blame_gives_nothing_for_a_while_and_then_for_longer() {
     let (mut mesh, giver) = settled();
     for child in children(&mesh, giver) {
         fail(&mut mesh, child, giver);
@@ -139,6 +139,25 @@ fn whom_most_of_its_children_blame_gives_nothing_for_a_minute() {
     mesh.settle();
     let free = mesh.carriers.streams[&name("show")].plan.as_ref().unwrap().score(&key(giver), None);
     assert!(plan(&mesh) > 0 || free > 1000, "it may give again");
+}
+
+#[test]
+fn who_fails_others_again_is_out_for_twice_as_long() {
+    let (mut mesh, giver) = settled();
+    let all = children(&mesh, giver);
+    let plan = mesh.carriers.streams.get_mut(&name("show")).unwrap().plan.as_mut().unwrap();
+    let start = mesh.now;
+    let at = |seconds: u64| start + Duration::from_secs(seconds);
+    let mut out = |blames: bool, seconds: u64| {
+        for child in all.iter().filter(|_| blames) {
+            plan.handle_failed(&key(*child), &key(giver), &|_, _| None, at(seconds));
+        }
+        plan.is_out(&key(giver), start, at(seconds))
+    };
+    assert!(!out(false, 0));
+    assert!(out(true, 0) && out(false, 14) && !out(false, 15));
+    assert!(out(true, 20) && out(false, 49) && !out(false, 50));
+    assert!(out(true, 700) && out(false, 714) && !out(false, 715), "forgotten");
 }
 
 #[test]

@@ -144,9 +144,7 @@ impl<W: Ways, J: Judge> Carrier<W, J> {
         let taken = self.config.live.take_block(&item, index, block.bytes);
         if taken != BlockTaken::Again {
             Tally::count(&self.config.tally.verified);
-        }
-        if taken == BlockTaken::Last {
-            self.config.tally.note_whole();
+            self.config.tally.note_came(self.config.stripes.of(id, block.index), taken == BlockTaken::Last);
         }
         if let Some(key) = self.key_of(parent) {
             self.config.tally.with(&key, |flow| flow.received += len);

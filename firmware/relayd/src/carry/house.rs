@@ -20,16 +20,20 @@ impl House for Holder {
         self.0.leaving.subscribe()
     }
 
-    fn give(&self, name: &StreamName, child: &BoxKey, share: Share) -> Result<Given, Refused> {
+    fn give(&self, name: &StreamName, child: &BoxKey, mut share: Share) -> Result<Given, Refused> {
         let carriers = &self.0;
         let (live, hello) = match carriers.origins.shown(name) {
             Some(shown) => (carriers.store.get(name).ok_or(Refused::NotHere)?, shown),
             None => {
                 let carried = lock(&carriers.carried);
                 let carried = carried.get(name).ok_or(Refused::NotHere)?;
-                let media = matches!(share, Share::Feed { stripes, .. } if !stripes.is_empty());
-                if media && !comes(&carried.tally) {
-                    return Err(Refused::NoRoom);
+                if let Share::Feed { stripes, .. } = &mut share
+                    && !stripes.is_empty()
+                {
+                    *stripes = stripes.both(comes(&carried.tally));
+                    if stripes.is_empty() {
+                        return Err(Refused::NoRoom);
+                    }
                 }
                 (Arc::clone(&carried.live), carried.shown.clone())
             }

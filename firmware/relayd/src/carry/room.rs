@@ -20,21 +20,17 @@ const ACKNOWLEDGED_PERCENT: u64 = 7;
 /// What was measured below this was measured on nothing yet.
 const BITRATE_MIN_BPS: u64 = 100_000;
 
-/// Parts that have to come whole before a stream is given on: whoever took it earlier would wait for what nobody knows.
-const BEGUN_PARTS: u64 = 3;
-/// No part came whole for so long: nobody else is given the stream, until one does.
-const STUCK: Duration = Duration::from_secs(1);
-/// And for so long: the plan does not count on this box any more.
-const CUT_OFF: Duration = Duration::from_secs(3);
+/// What did not come for so long is given to nobody else, who would only wait.
+const STUCK: Duration = Duration::from_secs(3);
 
-/// Whether a stream of another box comes just now, so that others can be given it.
-pub(super) fn comes(tally: &Tally) -> bool {
-    tally.comes(BEGUN_PARTS, STUCK)
+/// What of a stream of another box comes just now, so that others can be given it.
+pub(super) fn comes(tally: &Tally) -> Stripes {
+    tally.comes(STUCK)
 }
 
 /// Whether others may count on it.
 pub(super) fn is_steady(tally: &Tally) -> bool {
-    tally.comes(BEGUN_PARTS, CUT_OFF)
+    !comes(tally).is_empty()
 }
 
 impl Carriers {
