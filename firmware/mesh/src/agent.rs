@@ -315,7 +315,7 @@ impl Agent {
 
     fn find_relays(&mut self) {
         let straight = self.peers.iter().enumerate().filter_map(|(at, peer)| {
-            let peer = peer.as_ref().filter(|peer| peer.is_direct())?;
+            let peer = peer.as_ref().filter(|peer| peer.is_well())?;
             Some((peer.round_trip()?, PeerId(u16::try_from(at).ok()?)))
         });
         let mut straight: Vec<_> = straight.collect();

@@ -75,7 +75,7 @@ impl Pair {
             lost: 0,
             carries: Carries::Unknown,
             full_tries: 0,
-            width: Width::new(Duration::ZERO),
+            width: Width::new(false, Duration::ZERO),
         }
     }
 
@@ -176,6 +176,11 @@ impl Pair {
 
     pub(crate) const fn is_lost(&self) -> bool {
         self.lost >= LOST_MAX
+    }
+
+    /// Packets of [`crate::INNER_MTU`] do not come through any more. A burst may show that they do again.
+    pub(crate) fn narrow(&mut self) {
+        self.carries = Carries::Narrow;
     }
 
     /// Takes back that it ever answered.

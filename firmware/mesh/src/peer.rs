@@ -18,7 +18,7 @@ use trust::peer::ENDPOINTS_MAX;
 use crate::message::{Message, News, ProbeId};
 use crate::nat::Nat;
 use crate::own::Own;
-use crate::pair::Pair;
+use crate::pair::{Carries, Pair};
 use crate::path::{Path, PeerId, SocketId};
 use crate::{Command, INNER_MTU};
 
@@ -136,6 +136,12 @@ impl Peer {
     pub(crate) fn is_direct(&self) -> bool {
         self.current
             .is_some_and(|path| path.is_direct() && self.pairs.get(&path).is_some_and(Pair::is_answered))
+    }
+
+    /// The same, and that path carries packets of any length that paths have to carry.
+    pub(crate) fn is_well(&self) -> bool {
+        let narrow = |path: &Path| self.pairs.get(path).is_some_and(|pair| pair.carries() == Carries::Narrow);
+        self.is_direct() && !self.current.as_ref().is_some_and(narrow)
     }
 
     pub(crate) fn round_trip(&self) -> Option<Duration> {
@@ -381,7 +387,7 @@ impl Peer {
         for path in self.candidates(around) {
             self.pair(path).begin(around.now, anew);
         }
-        if around.tls && !self.is_direct() {
+        if around.tls && !self.is_well() {
             self.pair(Path::Tls).begin(around.now, anew);
         }
     }

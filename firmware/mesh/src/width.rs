@@ -1,13 +1,16 @@
-//! How long a packet may be that a straight path carries: path MTU discovery by probes alone (RFC 8899).
+//! How long a packet may be that a path carries: path MTU discovery by probes alone (RFC 8899).
 //!
 //! ```text
 //!         packets flow, time to search          answered: that length
 //! Holding ──────────────────────────> Searching ─────────────────────> Holding
 //!    │  ^                                 └── all candidates lost ────────^
 //!    │  └───── answered ─────┐
-//!    └── now and then ──> Confirming ── lost LOST_MAX times: a black hole, INNER_MTU ──> Holding
+//!    └── now and then ──> Confirming ── lost LOST_MAX times: a black hole, INNER_MTU ─┐
+//!                            ^ └── lost BASE_LOST_MAX times: it swallows that as well │
+//!                            └────────────────────────────────────────────────────────┘
 //! ```
-//! A path begins with [`INNER_MTU`], which it had to carry before it was used (BASE_PLPMTU). Refuses to believe routers
+//! A path begins with [`INNER_MTU`], which it had to carry before it was used (BASE_PLPMTU), and which it is asked for
+//! again and again while packets flow. What goes by others than routers stays at that. Refuses to believe routers
 //! that say how long a packet may be, since anybody can say so; and to have two probes on their way at once. A lost
 //! probe is no sign of a full line (RFC 8899, 3).
 
@@ -25,6 +28,9 @@ pub(crate) const CANDIDATES: [u16; 5] = [INNER_MTU_MAX, 1408, 1392, 1360, 1328];
 const TRIES: u8 = 3;
 /// Confirmations in a row without an answer, after which longer packets count as swallowed.
 const LOST_MAX: u8 = 4;
+/// The same of [`INNER_MTU`], after which a path is none any more: with one datagram in twenty lost each way that happens
+/// once in a million times to a path that is well.
+const BASE_LOST_MAX: u8 = 6;
 /// How long an answer is waited for at least (PROBE_TIMER is for a path without a known round trip).
 const PATIENCE_MIN: Duration = Duration::from_millis(400);
 /// Before a longer length is tried again (PMTU_RAISE_TIMER).
@@ -32,7 +38,10 @@ const RAISE_EVERY: Duration = Duration::from_secs(600);
 /// The same after nothing longer came through, or it did and then no more; twice as long each time.
 const REST_FIRST: Duration = Duration::from_secs(60);
 /// Probes whose answers may be late.
-const SENT_MAX: usize = 4;
+const SENT_MAX: usize = 8;
+/// Confirmations in a row without an answer, after which the next ones are waited for twice as long: a line that fills up
+/// answers late at first.
+const PATIENT_AFTER: u8 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -51,6 +60,10 @@ enum Phase {
 pub(crate) struct Width {
     /// The longest that came through.
     confirmed: u16,
+    /// Whether longer ones are tried.
+    searches: bool,
+    /// Packets of [`INNER_MTU`] do not come through any more.
+    swallows: bool,
     phase: Phase,
     sent: VecDeque<(ProbeId, u16)>,
     /// An answer to the newest probe is waited for until then.
@@ -63,9 +76,12 @@ pub(crate) struct Width {
 }
 
 impl Width {
-    pub(crate) const fn new(now: Duration) -> Self {
+    /// Of a path by routers alone, where longer packets are tried, or of another one.
+    pub(crate) const fn new(searches: bool, now: Duration) -> Self {
         Self {
             confirmed: INNER_MTU,
+            searches,
+            swallows: false,
             phase: Phase::Holding,
             sent: VecDeque::new(),
             waits: None,
@@ -80,9 +96,14 @@ impl Width {
         self.confirmed
     }
 
+    /// Whether not even packets of [`INNER_MTU`] come through any more; says so once.
+    pub(crate) fn take_swallows(&mut self) -> bool {
+        core::mem::take(&mut self.swallows)
+    }
+
     /// Packets flow: what was found is to be found again, soon.
     pub(crate) fn confirm(&mut self) {
-        if self.phase == Phase::Holding && self.confirmed > INNER_MTU {
+        if self.phase == Phase::Holding {
             self.phase = Phase::Confirming { lost: 0 };
         }
     }
@@ -117,17 +138,25 @@ impl Width {
                     self.rest(now)
                 };
             }
-            Phase::Confirming { lost } if is_lost => {
-                self.phase = if lost + 1 < LOST_MAX {
-                    Phase::Confirming { lost: lost + 1 }
-                } else {
-                    self.confirmed = INNER_MTU;
-                    self.sent.clear();
-                    self.rest(now)
-                };
-            }
+            Phase::Confirming { lost } if is_lost => self.phase = self.missed(lost + 1, now),
             Phase::Holding | Phase::Searching { .. } | Phase::Confirming { .. } => {}
         }
+    }
+
+    /// So many confirmations in a row were lost.
+    fn missed(&mut self, lost: u8, now: Duration) -> Phase {
+        if self.confirmed > INNER_MTU && lost >= LOST_MAX {
+            // What else is swallowed is asked at once.
+            self.confirmed = INNER_MTU;
+            self.sent.clear();
+            self.rest(now);
+            return Phase::Confirming { lost: 0 };
+        }
+        if lost >= BASE_LOST_MAX {
+            self.swallows = true;
+            return Phase::Holding;
+        }
+        Phase::Confirming { lost }
     }
 
     /// The length of the packet in which this probe is to go, if one is due. `round_trip` is the path's.
@@ -140,7 +169,9 @@ impl Width {
             Phase::Searching { candidate, .. } => CANDIDATES[candidate],
             Phase::Confirming { .. } => self.confirmed,
         };
-        self.waits = Some(now + (round_trip * 3).max(PATIENCE_MIN));
+        let patience = (round_trip * 3).max(PATIENCE_MIN);
+        let is_late = matches!(self.phase, Phase::Confirming { lost } if lost >= PATIENT_AFTER);
+        self.waits = Some(now + if is_late { patience * 2 } else { patience });
         if self.sent.len() >= SENT_MAX {
             self.sent.pop_front();
         }
@@ -164,7 +195,7 @@ impl Width {
             }
             Phase::Confirming { .. } => {
                 (self.phase, self.waits) = (Phase::Holding, None);
-                if now.saturating_sub(self.since) >= RAISE_EVERY {
+                if len > INNER_MTU && now.saturating_sub(self.since) >= RAISE_EVERY {
                     self.rest = REST_FIRST;
                 }
             }
@@ -175,7 +206,7 @@ impl Width {
 
     /// The longest candidate, if it is not what comes through already.
     fn longest(&self) -> Option<usize> {
-        (self.confirmed < CANDIDATES[0]).then_some(0)
+        (self.searches && self.confirmed < CANDIDATES[0]).then_some(0)
     }
 
     /// After a search that found nothing, or a find that is lost again.
@@ -211,7 +242,7 @@ mod tests {
 
     impl Run {
         fn new() -> Self {
-            Self { width: Width::new(ms(1000)), now: ms(1000), probes: Vec::new(), number: 0 }
+            Self { width: Width::new(true, ms(1000)), now: ms(1000), probes: Vec::new(), number: 0 }
         }
 
         /// Plays on while packets flow; `carries` says whether a probe of that length is answered just then.
@@ -264,23 +295,59 @@ mod tests {
     fn a_black_hole_is_left_within_seconds_and_tried_again_later_and_later() {
         let mut run = Run::new();
         run.play(4, |_, _| true);
-        run.play(7, |_, _| false);
+        let short = |len: u16, _: Duration| len <= 1280;
+        run.play(8, short);
         assert_eq!(run.width.mtu(), 1280, "five seconds to the next confirmation, and four that are lost");
         run.probes.clear();
-        run.play(3600, |_, _| false);
-        let searches: Vec<u64> = run
-            .probes
-            .iter()
-            .enumerate()
-            .filter(|(at, (_, len))| at.is_multiple_of(15) && *len == 1420)
-            .map(|(_, (at, _))| at.as_secs())
-            .collect();
+        run.play(3600, short);
+        let long: Vec<_> = run.probes.iter().filter(|(_, len)| *len > 1280).collect();
+        let searches: Vec<u64> = long.iter().step_by(15).map(|(at, _)| at.as_secs()).collect();
         let waits: Vec<u64> = searches.windows(2).map(|pair| pair[1] - pair[0]).collect();
-        assert_eq!(searches.len() * 15, run.probes.len());
+        assert_eq!(searches.len() * 15, long.len());
+        assert!(!run.width.take_swallows());
         // Each search takes six seconds; the first wait was 60 s and is past.
         assert_eq!(waits, [126, 246, 486, 606, 606, 606, 606]);
         run.play(620, |_, _| true);
         assert_eq!(run.width.mtu(), 1420);
+    }
+
+    #[test]
+    fn a_path_that_swallows_the_shortest_as_well_is_found_out_within_seconds() {
+        // From the longest, from the shortest, and through others, where no longer ones are tried.
+        for (searches, most) in [(true, 1420), (true, 1280), (false, 1420)] {
+            let mut run = Run { width: Width::new(searches, ms(1000)), ..Run::new() };
+            run.play(11, |len, _| len <= most);
+            assert_eq!(
+                (run.width.mtu(), run.width.take_swallows()),
+                (if searches { most } else { 1280 }, false)
+            );
+            // Five seconds at most until it is looked at, 1.6 s for the longest, and 3.6 s for the shortest.
+            run.play(11, |_, _| false);
+            assert!(run.width.take_swallows() && !run.width.take_swallows(), "said once");
+            assert_eq!(run.width.mtu(), 1280);
+        }
+    }
+
+    #[test]
+    fn five_lost_in_a_row_or_late_ones_are_no_black_hole() {
+        let mut width = Width::new(false, ms(0));
+        let lose = |width: &mut Width, number: u64, from: u64, wait: u64| {
+            assert_eq!(width.poll_probe(ProbeId(number), TRIP, ms(from)), Some(1280));
+            width.handle_timeout(true, ms(from + wait - 1));
+            assert_eq!(width.poll_probe(ProbeId(99), TRIP, ms(from + wait - 1)), None, "still waited for");
+            width.handle_timeout(true, ms(from + wait));
+        };
+        width.confirm();
+        for (number, (from, wait)) in (1..).zip([(0, 400), (400, 400), (800, 400), (1200, 800), (2000, 800)])
+        {
+            lose(&mut width, number, from, wait);
+        }
+        assert_eq!(width.poll_probe(ProbeId(6), TRIP, ms(2800)), Some(1280));
+        // To the first one.
+        assert!(width.handle_answer(ProbeId(1), ms(2900)));
+        width.handle_timeout(true, ms(10_000));
+        assert!(!width.take_swallows());
+        assert_eq!(width.poll_probe(ProbeId(7), TRIP, ms(10_000)), None);
     }
 
     #[test]
@@ -295,7 +362,7 @@ mod tests {
 
     #[test]
     fn a_late_answer_counts_and_a_strange_one_does_not() {
-        let mut width = Width::new(ms(0));
+        let mut width = Width::new(true, ms(0));
         width.handle_timeout(true, ms(0));
         assert_eq!(width.poll_probe(ProbeId(1), TRIP, ms(0)), Some(1420));
         assert_eq!(width.poll_probe(ProbeId(2), TRIP, ms(10)), None, "one at a time");
@@ -309,7 +376,7 @@ mod tests {
 
     #[test]
     fn an_idle_path_is_not_probed() {
-        let mut width = Width::new(ms(0));
+        let mut width = Width::new(true, ms(0));
         width.handle_timeout(false, ms(0));
         assert_eq!((width.poll_probe(ProbeId(1), TRIP, ms(0)), width.next(None)), (None, None));
     }
@@ -326,6 +393,7 @@ mod tests {
             };
             for most in &mosts {
                 run.play(100, |len, _| len <= *most && !lost());
+                prop_assert!(loss > 0 || !run.width.take_swallows());
                 prop_assert!((1280..=1420).contains(&run.width.mtu()));
                 // A hundred seconds are enough to leave a length that does not come through any more.
                 prop_assert!(run.width.mtu() <= *most, "{} on {most}", run.width.mtu());

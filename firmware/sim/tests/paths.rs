@@ -188,6 +188,99 @@ fn a_path_that_begins_to_swallow_the_longest_packets_gets_shorter_ones() {
     assert_eq!((fleet.width(0, 1), fleet.width(1, 0)), (1328, 1328));
 }
 
+/// Longer than it takes to leave a path: five seconds to the next look, 1.6 for the longest, 3.6 for the shortest, and
+/// some to try others.
+const LEFT_AFTER: u64 = 15;
+/// What a link carries that swallows packets of 1280 bytes inside of the tunnel, and lets others through.
+const NARROW: usize = 1300;
+
+#[test]
+fn a_path_that_begins_to_swallow_the_shortest_as_well_is_left_for_one_that_carries_them() {
+    let pair = [Site::Easy, Site::Easy];
+    let three = [Site::Easy, Site::Easy, Site::Public];
+    // From long packets and from short ones; to the coordinator's line, and to a box.
+    for (sites, before, found, to) in [
+        (&pair[..], 1500, 1420, Reach::Tls),
+        (&pair[..], 1340, 1280, Reach::Tls),
+        (&three[..], 1500, 1420, Reach::Tls),
+    ] {
+        let mut fleet = Fleet::new(&plan(5, sites));
+        fleet.limit(0, before);
+        fleet.run_for(SETTLE);
+        talk(&mut fleet, 20);
+        assert_eq!((fleet.width(0, 1), fleet.reach(0, 1, 1)), (found, Reach::Direct));
+        fleet.limit(0, NARROW);
+        talk(&mut fleet, LEFT_AFTER);
+        assert_eq!(talk(&mut fleet, 10), 0, "{}; {}", fleet.describe(0, 1), fleet.describe(1, 0));
+        assert_eq!((fleet.reach(0, 1, 1), fleet.reach(1, 0, 1)), (to, to), "{sites:?} {before}");
+        // The line is well again.
+        fleet.limit(0, 1500);
+        assert_eq!(talk(&mut fleet, 120), 0);
+        assert_eq!((fleet.reach(0, 1, 1), fleet.reach(1, 0, 1)), (Reach::Direct, Reach::Direct));
+    }
+}
+
+#[test]
+fn a_box_in_between_is_left_when_its_leg_begins_to_swallow() {
+    let mut fleet = Fleet::new(&plan(2, &[Site::Hard, Site::Hard, Site::Public]));
+    fleet.run_for(SETTLE);
+    assert_eq!((talk(&mut fleet, 10), fleet.reach(0, 1, 1)), (0, Reach::Box));
+    fleet.limit(0, NARROW);
+    talk(&mut fleet, LEFT_AFTER);
+    assert_eq!(talk(&mut fleet, 10), 0, "{}; {}", fleet.describe(0, 1), fleet.describe(1, 0));
+    assert_eq!((fleet.reach(0, 1, 1), fleet.reach(1, 0, 1)), (Reach::Tls, Reach::Tls));
+}
+
+/// Nowhere to go: the path stays, since short packets pass, and is good again when it carries long ones.
+#[test]
+fn without_another_way_a_path_that_swallows_is_kept() {
+    let mut fleet = Fleet::new(&plan(5, &[Site::Easy, Site::Public]));
+    fleet.run_for(SETTLE);
+    fleet.set_coordinator(false);
+    talk(&mut fleet, 10);
+    fleet.limit(0, NARROW);
+    talk(&mut fleet, 60);
+    fleet.limit(0, 1500);
+    talk(&mut fleet, 60);
+    assert_eq!(talk(&mut fleet, 10), 0, "{}; {}", fleet.describe(0, 1), fleet.describe(1, 0));
+    assert_eq!((fleet.reach(0, 1, 1), fleet.reach(1, 0, 1)), (Reach::Direct, Reach::Direct));
+}
+
+/// One pair on lines that lose some, of which one begins to swallow at some moment. `Err` says what was not as it should
+/// be.
+fn swallowed(seed: u64) -> Result<(), String> {
+    let mut dice = Dice::new(seed ^ 0x5a11);
+    let any = |dice: &mut Dice| {
+        [Site::Easy, Site::FullCone, Site::Cgnat, Site::EasyPmp][dice.number() as usize % 4]
+    };
+    let sites = [any(&mut dice), any(&mut dice)];
+    let loss_per_mille = [0, 20, 50][usize::try_from(dice.within(0..3)).unwrap()];
+    let mut fleet = Fleet::new(&Plan { loss_per_mille, ..plan(seed, &sites) });
+    fleet.run_for(SETTLE);
+    let told = |fleet: &Fleet| {
+        format!("{sites:?}, loss {loss_per_mille}: {}; {}", fleet.describe(0, 1), fleet.describe(1, 0))
+    };
+    // Loss alone is no reason to leave a path.
+    for _ in 0..dice.within(1..30) {
+        talk(&mut fleet, 5);
+        if fleet.reach(0, 1, 6) != Reach::Direct || fleet.reach(1, 0, 6) != Reach::Direct {
+            return Err(format!("left too soon: {}", told(&fleet)));
+        }
+    }
+    fleet.limit(usize::try_from(dice.within(0..2)).unwrap(), NARROW);
+    talk(&mut fleet, 2 * LEFT_AFTER);
+    if fleet.reach(0, 1, 6) != Reach::Tls || fleet.reach(1, 0, 6) != Reach::Tls {
+        return Err(format!("not left: {}", told(&fleet)));
+    }
+    Ok(())
+}
+
+#[test]
+fn two_hundred_lines_that_begin_to_swallow() {
+    let failed: Vec<_> = (0..200).filter_map(|seed| Some((seed, swallowed(seed).err()?))).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
 /// One pair whose lines get narrower and wider, with loss. `Err` says what was not as it should be.
 fn narrowed(seed: u64) -> Result<(), String> {
     let mut dice = Dice::new(seed ^ 0x51de);

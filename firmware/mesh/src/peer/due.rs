@@ -108,14 +108,14 @@ impl Peer {
         }
         self.choose(around);
         self.keep(around, commands);
-        let straight = self.is_direct();
+        let well = self.is_well();
         if !self.relays_tried && now >= since + RELAY_AFTER {
             self.relays_tried = true;
-            if !straight {
+            if !well {
                 self.try_relays(around, true);
             }
         }
-        if !straight {
+        if !well {
             if now >= self.again_at {
                 let pace = if now.saturating_sub(since) < SOON { AGAIN_SOON } else { AGAIN_LATER };
                 self.again_at = now + dice.jittered(pace);
@@ -130,9 +130,9 @@ impl Peer {
         self.tidy(around);
     }
 
-    /// The pair of a path whose width can be found out: packets of others go by paths of their own.
+    /// The pair of a path whose width is looked at: TLS cuts packets of any length.
     fn widened(&self, path: Path) -> Option<&Pair> {
-        self.pairs.get(&path).filter(|pair| path.is_direct() && pair.carries() == Carries::Full)
+        self.pairs.get(&path).filter(|pair| path != Path::Tls && pair.carries() == Carries::Full)
     }
 
     /// Finds out how long packets may be on the path in use.
@@ -145,15 +145,34 @@ impl Peer {
         let is_new = self.measured.replace(path) != Some(path);
         let Some(pair) = self.pairs.get_mut(&path) else { return };
         if is_new {
-            pair.width = Width::new(now);
+            // Packets of others go by paths of their own.
+            pair.width = Width::new(path.is_direct(), now);
         }
         pair.width.handle_timeout(active, now);
+        if pair.width.take_swallows() {
+            return self.handle_swallowed(path, around);
+        }
         let round_trip = pair.round_trip().unwrap_or_default();
         let id = ProbeId(dice.number());
         if let Some(len) = pair.width.poll_probe(id, round_trip, now) {
             let payload = padded(Message::Probe { id, news: None }, usize::from(len) - HEADERS);
-            commands.push_back(Command::Message { peer: self.id, path, payload, whole: true });
+            // The shortest may be cut on their way, as those are that they stand for.
+            let whole = len > INNER_MTU;
+            commands.push_back(Command::Message { peer: self.id, path, payload, whole });
         }
+    }
+
+    /// The path in use swallows packets that every path has to carry: others are tried at once.
+    fn handle_swallowed(&mut self, path: Path, around: &Around<'_>) {
+        self.pair(path).narrow();
+        self.again_at = around.now + AGAIN_SOON;
+        if let Phase::Talking { since } = &mut self.phase {
+            *since = around.now;
+        }
+        self.relays_tried = true;
+        self.try_all(around, true);
+        self.try_relays(around, true);
+        self.choose(around);
     }
 
     /// Probes over the path in use, so that its loss shows and routers remember it.
