@@ -64,6 +64,7 @@ pub(crate) struct App {
     guard: Mutex<ReplayGuard>,
     attempts: Mutex<Attempts<IpAddr>>,
     heartbeats: Mutex<Attempts<BoxKey>>,
+    lookups: Mutex<Attempts<BoxKey>>,
     asks: Mutex<Attempts<(BoxKey, StreamName)>>,
     carriers: Mutex<Carriers>,
     guide: Mutex<Guide>,
@@ -82,9 +83,23 @@ impl App {
         let guard = Mutex::new(ReplayGuard::new(hub.service.mesh.id(), clock::now()));
         let attempts = Mutex::new(Attempts::new(Rate::STRANGERS));
         let heartbeats = Mutex::new(Attempts::new(Rate::HEARTBEATS));
+        let lookups = Mutex::new(Attempts::new(Rate::LOOKUPS));
         let asks = Mutex::new(Attempts::new(Rate::PARENTS));
         let (carriers, guide) = (Mutex::default(), Mutex::default());
-        Self { hub, guard, attempts, heartbeats, asks, carriers, guide, relay, token, terms, counting }
+        Self {
+            hub,
+            guard,
+            attempts,
+            heartbeats,
+            lookups,
+            asks,
+            carriers,
+            guide,
+            relay,
+            token,
+            terms,
+            counting,
+        }
     }
 }
 

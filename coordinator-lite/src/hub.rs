@@ -8,6 +8,7 @@
 
 mod beats;
 mod directory;
+mod pins;
 mod view;
 
 use std::collections::BTreeMap;
@@ -16,14 +17,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot, watch};
-use trust::map::{Map, MapEpoch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use trust::map::{Map, MapEpoch, PEERS_MAX};
 use trust::{BoxKey, Coordinator, DecodeError, Revocations, Signed, Statement};
 use wire::Frame;
 
 pub(crate) use beats::{Beat, Beats};
 pub(crate) use directory::{Directory, Member, Standing};
-use view::View;
+use pins::Pins;
+pub(crate) use pins::{HOLDS, PinRefused};
+use view::{Pinned, View};
 
 use crate::clock;
 use crate::service::Service;
@@ -50,19 +53,33 @@ pub(crate) struct Hub {
     stale: AtomicBool,
     told: Mutex<BTreeMap<BoxKey, MapEpoch>>,
     beats: Mutex<Beats>,
-    /// Dropping the sender ends the push.
-    pushes: Mutex<BTreeMap<BoxKey, oneshot::Sender<()>>>,
+    pushes: Mutex<BTreeMap<BoxKey, Push>>,
+    /// The places of a box's map.
+    boxes_max: usize,
+    pins: Mutex<Pins>,
+}
+
+/// What is told to one box for as long as it is connected.
+#[derive(Debug)]
+struct Push {
+    /// Dropping it ends the push.
+    replaced: oneshot::Sender<()>,
+    /// Has it look for news of this box alone.
+    news: Arc<Notify>,
 }
 
 impl Hub {
-    pub(crate) async fn start(service: Service, store: Store) -> Result<Self, StoreError> {
+    /// `boxes_max` are the places of a box's map, at most [`trust::map::PEERS_MAX`].
+    pub(crate) async fn start(service: Service, store: Store, boxes_max: usize) -> Result<Self, StoreError> {
+        let boxes_max = boxes_max.min(PEERS_MAX);
+        let pins = Mutex::new(Pins::new(boxes_max));
         let directory = read(&store, &service).await?;
         let beats = Mutex::new(store.call(|database| beats(database)).await?);
         let epoch = AtomicU64::new(MapEpoch::first(clock::now()).0);
         let directory = watch::Sender::new(Arc::new(directory));
         let (told, pushes) = (Mutex::default(), Mutex::default());
         let stale = AtomicBool::new(false);
-        Ok(Self { service, store, directory, epoch, stale, told, beats, pushes })
+        Ok(Self { service, store, directory, epoch, stale, told, beats, pushes, boxes_max, pins })
     }
 
     /// What boxes told last. Held for as long as a look takes.
@@ -127,8 +144,8 @@ impl Hub {
     /// # Errors
     /// None but for a fault of this program: the content is in bounds by its type.
     pub(crate) fn map_for(&self, key: &BoxKey) -> Result<Signed<Map>, DecodeError> {
-        let mut view = View::new(*key);
-        view.look(&self.directory());
+        let mut view = View::new(*key, self.boxes_max);
+        view.look(&self.directory(), self.pinned(key));
         let map = view.whole(&self.service, self.next_epoch(key))?;
         Ok(map)
     }
@@ -141,7 +158,28 @@ impl Hub {
 
     pub(crate) fn is_connected(&self, key: &BoxKey) -> bool {
         let pushes = self.pushes.lock().unwrap_or_else(PoisonError::into_inner);
-        pushes.get(key).is_some_and(|ended| !ended.is_closed())
+        pushes.get(key).is_some_and(|push| !push.replaced.is_closed())
+    }
+
+    /// Puts two boxes into each other's maps, and says for how long: not at all where maps hold everybody.
+    ///
+    /// # Errors
+    /// [`PinRefused`]; the maps stay as they are.
+    pub(crate) fn introduce(&self, asker: &BoxKey, sought: &BoxKey) -> Result<Duration, PinRefused> {
+        let boxes = self.directory().peers(clock::now()).count();
+        if asker == sought || boxes <= self.boxes_max + 1 {
+            return Ok(Duration::ZERO);
+        }
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner).pin(asker, sought, Instant::now())?;
+        let pushes = self.pushes.lock().unwrap_or_else(PoisonError::into_inner);
+        for push in [asker, sought].into_iter().filter_map(|key| pushes.get(key)) {
+            push.news.notify_one();
+        }
+        Ok(HOLDS)
+    }
+
+    fn pinned(&self, key: &BoxKey) -> Pinned {
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner).of(key, Instant::now())
     }
 
     /// Ends once the box is no member any more, or its membership has ended.
@@ -171,12 +209,13 @@ impl Hub {
     /// Begins to push to a box, in place of any push before. None when too many are connected.
     pub(crate) fn push(self: &Arc<Self>, key: BoxKey) -> Option<mpsc::Receiver<Bytes>> {
         let (replace, replaced) = oneshot::channel();
+        let news = Arc::new(Notify::new());
         let mut pushes = self.pushes.lock().unwrap_or_else(PoisonError::into_inner);
-        pushes.retain(|_, ended| !ended.is_closed());
+        pushes.retain(|_, push| !push.replaced.is_closed());
         if pushes.len() >= PUSHES_MAX && !pushes.contains_key(&key) {
             return None;
         }
-        drop(pushes.insert(key, replace));
+        drop(pushes.insert(key, Push { replaced: replace, news: Arc::clone(&news) }));
         drop(pushes);
         let (frames, taken) = mpsc::channel(FRAMES_MAX);
         let hub = Arc::clone(self);
@@ -185,7 +224,7 @@ impl Hub {
             let name = name.map(|name| name.to_string()).unwrap_or_default();
             tracing::info!(box.id = name, "a box is connected");
             tokio::select! {
-                () = hub.tell(key, &frames) => {}
+                () = hub.tell(key, &news, &frames) => {}
                 _ = replaced => {}
             }
             tracing::info!(box.id = name, "a box is no longer connected");
@@ -194,14 +233,15 @@ impl Hub {
     }
 
     /// Tells one box everything, until it is gone or revoked.
-    async fn tell(&self, key: BoxKey, frames: &mpsc::Sender<Bytes>) {
+    async fn tell(&self, key: BoxKey, own_news: &Notify, frames: &mpsc::Sender<Bytes>) {
         let mut changes = self.directory.subscribe();
-        let mut view = View::new(key);
+        let mut view = View::new(key, self.boxes_max);
         let mut vouched = Instant::now();
         let mut said = vouched;
         loop {
             let directory = Arc::clone(&changes.borrow_and_update());
-            let told = view.news(&directory, &self.service, Instant::now(), || self.next_epoch(&key));
+            let pinned = self.pinned(&key);
+            let told = view.news(&directory, pinned, &self.service, Instant::now(), || self.next_epoch(&key));
             let news = match told {
                 Ok(news) => news,
                 Err(error) => return tracing::error!(%error, "a map can't be signed"),
@@ -216,8 +256,14 @@ impl Hub {
                 return;
             }
             let alive = said + Duration::from_secs(u64::from(Frame::ALIVE_EVERY_S));
-            let until = view.held_until().map_or(alive, |held| held.min(alive));
-            match tokio::time::timeout_at(until.into(), changes.changed()).await {
+            let until = view.until().map_or(alive, |until| until.min(alive));
+            let changed = async {
+                tokio::select! {
+                    changed = changes.changed() => changed,
+                    () = own_news.notified() => Ok(()),
+                }
+            };
+            match tokio::time::timeout_at(until.into(), changed).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return,
                 Err(_) if Instant::now() < alive => {}

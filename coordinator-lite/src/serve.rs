@@ -35,6 +35,9 @@ pub(crate) struct Args {
     stun: Vec<SocketAddr>,
     #[command(flatten)]
     budget: Budget,
+    /// Boxes in the map of each box; it hears of others when it asks for them.
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=256))]
+    map_boxes_max: u16,
     /// Where boxes reach the service, as it stands in invites; kept for later starts.
     #[arg(long, value_name = "https://HOST[:PORT]")]
     url: Option<CoordinatorUrl>,
@@ -117,7 +120,7 @@ async fn serve(args: Args) -> Result<()> {
     let store = Store::start(database).context("starting the database's thread")?;
     let acceptor = http::acceptor(&service)?;
     let token = service.token()?;
-    let hub = Arc::new(Hub::start(service, store).await?);
+    let hub = Arc::new(Hub::start(service, store, args.map_boxes_max.into()).await?);
     let terms = Terms {
         heartbeat_s: args.heartbeat_s,
         stun_ports: stun.ports().clone(),

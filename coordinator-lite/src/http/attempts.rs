@@ -22,6 +22,8 @@ impl Rate {
     /// Heartbeats of one box: one whose network comes and goes tells all of it, and one that went mad is heard once a
     /// second.
     pub(super) const HEARTBEATS: Self = Self { burst: 10, refill: Duration::from_secs(1) };
+    /// Look-ups of one box: somebody opens a page with many streams, and each of them comes from elsewhere.
+    pub(super) const LOOKUPS: Self = Self { burst: 16, refill: Duration::from_secs(1) };
     /// Requests of one box for parents of one stream: it begins, and its first parent fails at once.
     pub(super) const PARENTS: Self = Self { burst: 3, refill: Duration::from_secs(1) };
 }

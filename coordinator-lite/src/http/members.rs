@@ -12,14 +12,14 @@ use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use serde::Deserialize;
 use trust::roster::DoubleUse;
-use trust::{BoxKey, List, Name};
+use trust::{BoxKey, List, Name, Ula};
 use wire::updates::{BindingUpdate, LookupResponse, RevocationSet};
 use wire::{Code, Heartbeat, HeartbeatResponse};
 
 use super::call::{Call, json, no_content};
 use super::problem::Refusal;
 use super::{Answered, App};
-use crate::hub::{Beat, Member};
+use crate::hub::{Beat, Member, PinRefused};
 use crate::store::BindingRefused;
 
 pub(super) async fn heartbeat(State(app): super::State, call: Call) -> Answered {
@@ -75,6 +75,13 @@ impl App {
         let admitted = heartbeats.admit(*member.key(), Instant::now());
         admitted.map_err(|wait| Refusal::too_many("too many heartbeats of this box", wait))
     }
+
+    /// Each may change the maps of two boxes.
+    fn count_lookup(&self, member: &Member) -> Result<(), Refusal> {
+        let mut lookups = self.lookups.lock().unwrap_or_else(PoisonError::into_inner);
+        let admitted = lookups.admit(*member.key(), Instant::now());
+        admitted.map_err(|wait| Refusal::too_many("too many look-ups of this box", wait))
+    }
 }
 
 /// Lines for as long as the connection lasts.
@@ -98,23 +105,31 @@ pub(super) async fn push(State(app): super::State, call: Call) -> Answered {
 pub(super) struct Which {
     name: Option<Name>,
     key: Option<BoxKey>,
+    address: Option<Ula>,
 }
 
+/// Besides answering, it puts both boxes into each other's maps: whoever asks wants to reach it.
 pub(super) async fn lookup(State(app): super::State, call: Call) -> Answered {
-    app.member(&call)?;
+    let member = app.member(&call)?;
+    app.count_lookup(&member)?;
     let which: Which = call.question()?;
     let directory = app.hub.directory();
-    let found = match (&which.name, &which.key) {
-        (Some(name), None) => directory.by_name(name),
-        (None, Some(key)) => directory.member(key),
-        (Some(_), Some(_)) | (None, None) => {
-            return Err(Refusal::new(Code::Malformed, "ask for a name or for a key"));
-        }
+    let found = match (&which.name, &which.key, &which.address) {
+        (Some(name), None, None) => directory.by_name(name),
+        (None, Some(key), None) => directory.member(key),
+        (None, None, Some(address)) => directory.by_address(address),
+        _ => return Err(Refusal::new(Code::Malformed, "ask for a name, for a key or for an address")),
     };
-    let found = found.filter(|member| !directory.is_revoked(member));
-    let entry = found.map(|member| member.entry.clone());
-    let entry = entry.ok_or_else(|| Refusal::new(Code::BoxUnknown, "no such box is a member"))?;
-    json(&LookupResponse { entry })
+    let found = found.filter(|found| directory.is_peer(found.key(), call.now));
+    let found = found.ok_or_else(|| Refusal::new(Code::BoxUnknown, "no such box is a member"))?;
+    let held = app.hub.introduce(member.key(), found.key()).map_err(|refused| match refused {
+        PinRefused::AsksTooMany { wait } => {
+            Refusal::too_many("this box has asked for as many others as its map has room for", wait)
+        }
+        PinRefused::AskedByTooMany | PinRefused::Full => Refusal::because(Code::TryAgain, &refused),
+    })?;
+    let lasts_s = u32::try_from(held.as_secs()).unwrap_or(u32::MAX);
+    json(&LookupResponse { entry: found.entry.clone(), lasts_s })
 }
 
 pub(super) async fn revocations(State(app): super::State, call: Call) -> Answered {

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use trust::peer::Entry;
-use trust::{BoxKey, Limits, List, Name, Revocations, Signed, UnixSeconds, Viewer, Viewers};
+use trust::{BoxKey, Limits, List, Name, Revocations, Signed, Ula, UnixSeconds, Viewer, Viewers};
 
 use crate::store::BoxRow;
 
@@ -41,6 +41,7 @@ pub(crate) enum Standing {
 pub(crate) struct Directory {
     members: BTreeMap<BoxKey, Member>,
     names: BTreeMap<Name, BoxKey>,
+    addresses: BTreeMap<Ula, BoxKey>,
     revocations: Revocations,
     viewers: Vec<Signed<Viewer>>,
 }
@@ -51,6 +52,7 @@ impl Directory {
         for row in rows {
             let (key, name) = (*row.key(), row.name().clone());
             directory.names.insert(name, key);
+            directory.addresses.insert(row.entry.membership.claims().address, key);
             directory.members.insert(key, Member { entry: row.entry, seen: row.seen });
         }
         directory
@@ -80,6 +82,11 @@ impl Directory {
 
     pub(crate) fn by_name(&self, name: &Name) -> Option<&Member> {
         self.members.get(self.names.get(name)?)
+    }
+
+    /// By its address inside of the mesh.
+    pub(crate) fn by_address(&self, address: &Ula) -> Option<&Member> {
+        self.members.get(self.addresses.get(address)?)
     }
 
     pub(crate) fn is_revoked(&self, member: &Member) -> bool {

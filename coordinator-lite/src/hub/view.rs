@@ -1,11 +1,14 @@
 //! What one connected box was told: from it and the newest directory follows what to tell it next. Decides only;
 //! epochs come from its caller, and the clock is asked once per look.
+//!
+//! Refuses to name more boxes than a map has places: first those that are pinned, then those that were named before,
+//! then those that were seen last.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use trust::map::{Delta, Map, MapEpoch, PEERS_MAX, PeerMap, digest};
+use trust::map::{Delta, Map, MapEpoch, PeerMap, digest};
 use trust::peer::Entry;
 use trust::{BoxKey, DecodeError, Digest, List, Signed, Viewer, Viewers};
 use wire::Frame;
@@ -17,13 +20,20 @@ use crate::service::Service;
 /// After so many changes a whole map follows; a box keeps [`PeerMap::DELTAS_MAX`].
 const DELTAS_MAX: usize = PeerMap::DELTAS_MAX - 8;
 /// A box hears of changes at most so often, and then of all that there were: one that roams changes its endpoints many
-/// times, and everybody else would sign, send and write down each of them. Revocations wait for nothing.
+/// times, and everybody else would sign, send and write down each of them. Revocations and pins wait for nothing.
 const DELTA_EVERY: Duration = Duration::from_secs(2);
+
+/// Who has to stand in the map, and until when.
+pub(super) type Pinned = BTreeMap<BoxKey, Instant>;
 
 #[derive(Debug)]
 pub(super) struct View {
     recipient: BoxKey,
+    /// The places of its map.
+    boxes_max: usize,
     entries: BTreeMap<BoxKey, Entry>,
+    /// Those of them that are there by a pin.
+    pinned: Pinned,
     epoch: Option<MapEpoch>,
     deltas: usize,
     revocations: Option<Digest>,
@@ -37,10 +47,12 @@ pub(super) struct View {
 }
 
 impl View {
-    pub(super) fn new(recipient: BoxKey) -> Self {
+    pub(super) fn new(recipient: BoxKey, boxes_max: usize) -> Self {
         Self {
             recipient,
+            boxes_max,
             entries: BTreeMap::new(),
+            pinned: Pinned::new(),
             epoch: None,
             deltas: 0,
             revocations: None,
@@ -56,25 +68,37 @@ impl View {
     }
 
     /// When to ask for news although nothing else changes.
-    pub(super) fn held_until(&self) -> Option<Instant> {
-        self.told.filter(|_| self.held).map(|told| told + DELTA_EVERY)
+    pub(super) fn until(&self) -> Option<Instant> {
+        let held = self.told.filter(|_| self.held).map(|told| told + DELTA_EVERY);
+        held.or_else(|| self.pinned.values().min().copied())
     }
 
-    /// Takes the peers that this box needs: those it had, and then those that were seen last.
-    pub(super) fn look(&mut self, directory: &Directory) {
+    /// Takes the peers that this box needs.
+    pub(super) fn look(&mut self, directory: &Directory, pinned: Pinned) {
+        self.entries = self.chosen(directory, &pinned);
+        self.pinned = pinned;
+    }
+
+    fn chosen(&self, directory: &Directory, pinned: &Pinned) -> BTreeMap<BoxKey, Entry> {
         let mut peers: Vec<_> =
             directory.peers(clock::now()).filter(|member| *member.key() != self.recipient).collect();
-        if peers.len() > PEERS_MAX {
-            peers.sort_by_key(|member| (!self.entries.contains_key(member.key()), Reverse(member.seen)));
-            peers.truncate(PEERS_MAX);
+        if peers.len() > self.boxes_max {
+            // Whose pin is over was there for a while only.
+            let stays = |key: &BoxKey| self.entries.contains_key(key) && !self.pinned.contains_key(key);
+            peers.sort_by_key(|member| {
+                let key = member.key();
+                (Reverse(pinned.get(key).copied()), !stays(key), Reverse(member.seen))
+            });
+            peers.truncate(self.boxes_max);
         }
-        self.entries = peers.into_iter().map(|member| (*member.key(), member.entry.clone())).collect();
+        peers.into_iter().map(|member| (*member.key(), member.entry.clone())).collect()
     }
 
     /// What to tell, revocations first. A box that is revoked hears that, and nothing about others.
     pub(super) fn news(
         &mut self,
         directory: &Directory,
+        pinned: Pinned,
         service: &Service,
         now: Instant,
         next: impl FnOnce() -> MapEpoch,
@@ -96,15 +120,16 @@ impl View {
             }
             self.viewers = viewers;
         }
-        let before = std::mem::take(&mut self.entries);
-        self.entries.clone_from(&before);
-        self.look(directory);
-        let changed = self.entries != before;
-        self.held = changed && self.told.is_some_and(|told| now < told + DELTA_EVERY);
+        let chosen = self.chosen(directory, &pinned);
+        let changed = chosen != self.entries;
+        let is_new = |key: &BoxKey| chosen.contains_key(key) && !self.entries.contains_key(key);
+        let urgent = pinned.keys().any(is_new);
+        self.held = changed && !urgent && self.told.is_some_and(|told| now < told + DELTA_EVERY);
         if self.held {
-            self.entries = before;
             return Ok(frames);
         }
+        self.pinned = pinned;
+        let before = std::mem::replace(&mut self.entries, chosen);
         let vouch = std::mem::take(&mut self.vouch);
         match self.epoch {
             Some(_) if !changed && !vouch => return Ok(frames),
@@ -158,3 +183,6 @@ impl View {
         sign(service, delta)
     }
 }
+
+#[cfg(test)]
+mod tests;

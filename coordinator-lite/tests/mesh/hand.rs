@@ -85,6 +85,12 @@ impl Hand {
         ask(house.address(), "POST", target, &fields, &body)
     }
 
+    /// A question without a body.
+    pub(crate) fn try_get(&self, house: &House, target: &str) -> (u16, String, String) {
+        let fields = self.signature(Method::Get, target, b"");
+        ask(house.address(), "GET", target, &fields, b"")
+    }
+
     pub(crate) fn key(&self) -> BoxKey {
         self.secret.public()
     }

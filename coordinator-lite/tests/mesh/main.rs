@@ -15,6 +15,7 @@ mod hand;
 mod house;
 mod leading;
 mod lines;
+mod looking;
 mod operating;
 mod pushing;
 mod relaying;

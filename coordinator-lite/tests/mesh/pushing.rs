@@ -50,14 +50,17 @@ impl Ear {
     }
 
     /// Takes frames until the map is as wanted.
-    fn until(&mut self, what: &str, wanted: impl Fn(&PeerMap) -> bool) -> Duration {
+    pub(crate) fn until(&mut self, what: &str, wanted: impl Fn(&PeerMap) -> bool) -> Duration {
         let start = Instant::now();
         while !self.map.as_ref().is_some_and(&wanted) {
             assert!(start.elapsed() < Duration::from_secs(30), "waited in vain for {what}");
             match self.next() {
-                Frame::Map { map } => {
-                    self.map = Some(PeerMap::open(map, &self.recipient, &self.coordinator).unwrap());
-                }
+                Frame::Map { map } => match &mut self.map {
+                    Some(known) => known.handle_map(map, &self.coordinator).unwrap(),
+                    None => {
+                        self.map = Some(PeerMap::open(map, &self.recipient, &self.coordinator).unwrap());
+                    }
+                },
                 Frame::Delta { delta } => {
                     self.deltas += 1;
                     self.map.as_mut().unwrap().handle_delta(delta, &self.coordinator).unwrap();
@@ -66,6 +69,11 @@ impl Ear {
             }
         }
         start.elapsed()
+    }
+
+    /// Who stands in its map.
+    pub(crate) fn knows(&self) -> Vec<BoxKey> {
+        self.map.iter().flat_map(PeerMap::entries).map(|entry| *entry.key()).collect()
     }
 }
 

@@ -7,6 +7,7 @@
 mod boxes;
 mod flow;
 mod handle;
+mod sought;
 
 use std::io;
 use std::os::fd::AsRawFd;

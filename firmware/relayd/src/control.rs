@@ -15,6 +15,7 @@ pub(crate) mod plan;
 mod push;
 pub(crate) mod relay;
 pub(crate) mod report;
+pub(crate) mod seek;
 pub(crate) mod steward;
 pub(crate) mod talk;
 pub(crate) mod viewers;

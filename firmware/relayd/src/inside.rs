@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! map, revocations ─> network ─ Neighbourhood ─┬─> Inside::connect(key) ─> Stream
-//!                                              └─> Door::accept() ─> key, Stream
+//!        ^                                     └─> Door::accept() ─> key, Stream
+//!        └─ Seeks <─ connect: one that is not in the map
 //! ```
 //! In the mesh's own network an address proves a key: the data plane drops whatever comes from an address that is not
 //! the peer's that sealed it. In any other network each connection is mutual TLS. Refuses strangers, and says nothing to
@@ -11,6 +12,7 @@
 
 mod certificate;
 mod door;
+mod meter;
 mod stream;
 
 use std::collections::BTreeMap;
@@ -26,7 +28,10 @@ use trust::{BoxKey, Name};
 
 pub(crate) use certificate::Certificate;
 pub(crate) use door::Door;
+pub(crate) use meter::{Bytes, Meters};
 pub(crate) use stream::Stream;
+
+use crate::control::seek::Seeks;
 
 /// How long all places of a box together may take to answer.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -90,33 +95,70 @@ pub(crate) enum ConnectError {
 #[derive(Clone, Debug)]
 pub(crate) struct Inside {
     neighbourhood: watch::Receiver<Neighbourhood>,
+    meters: Meters,
+    seeks: Seeks,
 }
 
 /// Both ways. Has to be called on the runtime; the door is watched until it is dropped.
-pub(crate) fn open(neighbourhood: watch::Receiver<Neighbourhood>) -> (Inside, Door) {
-    let door = Door::open(neighbourhood.clone());
-    (Inside::to(neighbourhood), door)
+pub(crate) fn open(
+    neighbourhood: watch::Receiver<Neighbourhood>,
+    meters: Meters,
+    seeks: Seeks,
+) -> (Inside, Door) {
+    let door = Door::open(neighbourhood.clone(), meters.clone());
+    (Inside::to(neighbourhood, meters, seeks), door)
 }
 
 impl Inside {
-    pub(crate) const fn to(neighbourhood: watch::Receiver<Neighbourhood>) -> Self {
-        Self { neighbourhood }
+    pub(crate) const fn to(
+        neighbourhood: watch::Receiver<Neighbourhood>,
+        meters: Meters,
+        seeks: Seeks,
+    ) -> Self {
+        Self { neighbourhood, meters, seeks }
     }
 
-    /// Connects to the box with this key, and to nobody else.
+    /// Connects to the box with this key, and to nobody else. One that is no peer is asked for first.
     ///
     /// # Errors
     /// [`ConnectError`], within [`CONNECT_MAX`].
     pub(crate) async fn connect(&self, key: &BoxKey) -> Result<Stream, ConnectError> {
+        let connected = async {
+            self.find(key).await?;
+            self.connect_known(key).await
+        };
+        timeout(CONNECT_MAX, connected).await.unwrap_or(Err(ConnectError::Silent))
+    }
+
+    /// The same to see whether a peer is there: nobody is asked for.
+    ///
+    /// # Errors
+    /// [`ConnectError`], within [`CONNECT_MAX`].
+    pub(crate) async fn probe(&self, key: &BoxKey) -> Result<Stream, ConnectError> {
+        timeout(CONNECT_MAX, self.connect_known(key)).await.unwrap_or(Err(ConnectError::Silent))
+    }
+
+    async fn connect_known(&self, key: &BoxKey) -> Result<Stream, ConnectError> {
         let (own, places, proof) = {
             let neighbourhood = self.neighbourhood.borrow();
             let neighbour = neighbourhood.boxes.get(key).ok_or(ConnectError::NoPeer)?;
             (neighbourhood.own.clone(), neighbour.places.clone(), neighbourhood.proof.clone())
         };
-        match timeout(CONNECT_MAX, self.first(key, &own, &places, &proof)).await {
-            Ok(connected) => connected,
-            Err(_) => Err(ConnectError::Silent),
+        self.first(key, &own, &places, &proof).await
+    }
+
+    /// Sees to it that the box is a peer, and that it knows this one.
+    async fn find(&self, key: &BoxKey) -> Result<(), ConnectError> {
+        if self.neighbourhood.borrow().boxes.contains_key(key) {
+            self.seeks.handle_connecting(key);
+            return Ok(());
         }
+        if !self.seeks.find(key).await {
+            return Err(ConnectError::NoPeer);
+        }
+        let mut neighbourhood = self.neighbourhood.clone();
+        let there = neighbourhood.wait_for(|now| now.boxes.contains_key(key)).await;
+        there.map(drop).map_err(|_| ConnectError::NoPeer)
     }
 
     /// The first of its places that answers.
@@ -137,11 +179,11 @@ impl Inside {
                     continue;
                 }
             };
-            let there = self.neighbourhood.clone();
+            let (there, meter) = (self.neighbourhood.clone(), self.meters.of(key));
             match proof {
-                Proof::Address => return Ok(Stream::plain(tcp, *key, place.ip(), there, None)),
+                Proof::Address => return Ok(Stream::plain(tcp, *key, place.ip(), there, meter, None)),
                 Proof::Certificate(own) => match own.connect(tcp, *key).await {
-                    Ok(tls) => return Ok(Stream::sealed(tls, *key, there, None)),
+                    Ok(tls) => return Ok(Stream::sealed(tls, *key, there, meter, None)),
                     Err(error) => failed = ConnectError::NotThatBox(error),
                 },
             }

@@ -28,7 +28,7 @@ use anyhow::{Context as _, Result};
 use dataplane::{
     Handle, HandleError, MeshPeer, Network, PeerConfig, Prefix, PublicKey, Surroundings, Told as PlaneTold,
 };
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use trust::map::PEERS_MAX;
 use trust::{BoxKey, Endpoint, List, MeshPrefix, Ula, WireGuardKey};
@@ -38,8 +38,9 @@ use crate::control::hour::{self, Hour};
 use crate::control::kept::{self, Kept};
 use crate::control::keys::Keys;
 use crate::control::relay::Relay;
+use crate::control::seek::Seeks;
 use crate::control::talk::{Heard, Told};
-use crate::inside::{Neighbour, Neighbourhood, Proof};
+use crate::inside::{Meters, Neighbour, Neighbourhood, Proof};
 use crate::settings::Mode;
 use crate::watchdog::Pulse;
 use judge::Judge;
@@ -57,6 +58,9 @@ const CLOCK_EVERY: Duration = Duration::from_millis(500);
 const EARLIER_MAX: Duration = Duration::from_secs(90);
 /// How often memberships are judged again, since they end by the clock.
 const JUDGE_EVERY: Duration = Duration::from_secs(60);
+
+/// Addresses that wait to be asked for; more are told again by the data plane.
+const SOUGHT_MAX: usize = 16;
 
 /// A session of a box that started again is its new one, if it is not older.
 const YOUNG: Duration = Duration::from_secs(5);
@@ -85,6 +89,10 @@ pub(crate) struct Plan {
     pub(crate) told: watch::Sender<Told>,
     /// Where this box and its peers are to be found inside.
     pub(crate) neighbourhood: watch::Sender<Neighbourhood>,
+    /// What was said to each peer and by it.
+    pub(crate) meters: Meters,
+    /// Asks for boxes that are no peers.
+    pub(crate) seeks: Seeks,
     /// Of the data plane's thread.
     pub(crate) pulse: Pulse,
 }
@@ -137,7 +145,8 @@ async fn attend(plan: Plan) -> Result<()> {
     )?;
     let (relay, relayed) = Relay::new(desk, outer)?;
     let (told, places) = watch::channel(None);
-    let config = device::config(&plan, keys, inner, told)?;
+    let (seeks, sought) = mpsc::channel(SOUGHT_MAX);
+    let config = device::config(&plan, keys, inner, told, seeks)?;
     let handle = device::bring_up(&plan, config).await?;
     let (standing, shown) = watch::channel(Standing::default());
     let (mapped, router) = watch::channel(None);
@@ -147,7 +156,8 @@ async fn attend(plan: Plan) -> Result<()> {
     tasks.spawn(answers(plan.dir.clone(), shown));
     let judge = Judge::open(&plan)?;
     let viewers = viewers::Door::open(&plan)?;
-    let net = Net { plan, handle, viewers, judge, peers: Peers::new(), standing, relayed, places, router };
+    let peers = Peers::new();
+    let net = Net { plan, handle, viewers, judge, peers, standing, relayed, places, router, sought };
     net.run().await
 }
 
@@ -207,6 +217,8 @@ struct Net {
     places: watch::Receiver<Option<PlaneTold>>,
     /// Where the box's router maps its port to.
     router: watch::Receiver<Option<SocketAddr>>,
+    /// Addresses that the host sends packets to and no peer has.
+    sought: mpsc::Receiver<Ula>,
 }
 
 impl Drop for Net {
@@ -238,6 +250,7 @@ impl Net {
                     self.find_servers(&mut servers).await;
                 }
                 _ = look.tick() => self.look().await?,
+                Some(address) = self.sought.recv() => self.plan.seeks.handle_packet_for(address),
                 changed = self.relayed.changed() => {
                     if changed.is_ok() {
                         let connected = *self.relayed.borrow_and_update();

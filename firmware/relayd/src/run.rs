@@ -23,10 +23,11 @@ use crate::backstage::Office;
 use crate::carry::Carriers;
 use crate::control::kept::{self, Kept};
 use crate::control::report::{self, Doings};
+use crate::control::seek::Seeks;
 use crate::control::steward::Steward;
 use crate::control::talk::Told;
 use crate::front::Front;
-use crate::inside::{Door, Neighbourhood};
+use crate::inside::{Door, Meters, Neighbourhood};
 use crate::intake::Intake;
 use crate::joined::joined;
 use crate::publish::{Greeting, Roster};
@@ -220,7 +221,11 @@ async fn member(
     let Some((steward, heard)) = Steward::open(&settings.data_dir, doings, tells).await? else {
         return Ok(None);
     };
+    let meters = Meters::default();
+    let moved = meters.clone();
     let plan = network::Plan {
+        seeks: Seeks::open(steward.second_desk()?, move |key| moved.moved(key)),
+        meters,
         dir: kept::directory(&settings.data_dir),
         mode: settings.mesh_mode,
         interface: settings.mesh_interface.clone(),
@@ -246,7 +251,8 @@ struct Membership {
 
 /// Taking streams of other boxes, and giving one's own.
 fn carrying(settings: &Settings, plan: &network::Plan, store: &Arc<Store>) -> Result<(Arc<Carriers>, Door)> {
-    let (inside, door) = inside::open(plan.neighbourhood.subscribe());
+    let (inside, door) =
+        inside::open(plan.neighbourhood.subscribe(), plan.meters.clone(), plan.seeks.clone());
     let carriers = Carriers::new(carry::Parts {
         store: Arc::clone(store),
         kept: plan.kept.clone(),

@@ -53,7 +53,7 @@ pub mod path {
     pub const PUSH: &str = "/api/v1/push";
     /// GET with `Upgrade:` [`crate::relay::PROTOCOL`] -> 101, and then frames of [`crate::relay`], both ways.
     pub const RELAY: &str = "/api/v1/relay";
-    /// GET `?name=` or `?key=` -> [`crate::updates::LookupResponse`].
+    /// GET `?name=`, `?key=` or `?address=` -> [`crate::updates::LookupResponse`].
     pub const LOOKUP: &str = "/api/v1/box";
     /// POST [`crate::updates::RevocationSet`], either way -> 204; GET -> the same.
     pub const REVOCATIONS: &str = "/api/v1/revocations";

@@ -63,10 +63,14 @@ pub struct BindingUpdate {
     pub wireguard: Signed<WireGuardBinding>,
 }
 
-/// The answer to a question for one box that is not in the map.
+/// The answer to a question for one box that is not in the map. Who asked and that box stand in each other's maps
+/// for a while then, which they hear of by [`crate::path::PUSH`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LookupResponse {
     pub entry: Entry,
+    /// For how long, seconds; 0 where maps hold everybody, and nothing has to be asked again.
+    #[serde(default)]
+    pub lasts_s: u32,
 }
 
 /// Revocations from box to box, from box to coordinator, and from the operator's tool.

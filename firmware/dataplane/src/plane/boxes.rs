@@ -13,9 +13,10 @@ use mesh::message::What;
 use mesh::{Agent, Command, ENDPOINTS_MAX, Endpoint, Hints, List, Nat, Path, PeerId, Ula, stun};
 use mio::net::UnixDatagram;
 use mio::{Interest, Registry, Token};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::handle::Surroundings;
+use super::sought::Sought;
 use crate::engine::Boring;
 use crate::exchange::{Exchange, Inbound, PeerNumber, Sign, Source, Way};
 use crate::filter::{self, Filter};
@@ -40,6 +41,8 @@ pub struct MeshConfig {
     pub filter: Filter,
     /// Gets where this box can be reached, whenever that changes.
     pub told: watch::Sender<Option<Told>>,
+    /// Gets addresses of the mesh that packets are for and no peer has, each now and then.
+    pub sought: mpsc::Sender<Ula>,
 }
 
 /// Where this box can be reached, for the coordinator.
@@ -66,6 +69,7 @@ pub(super) struct Boxes {
     address: Ula,
     tls: UnixDatagram,
     told: watch::Sender<Option<Told>>,
+    sought: Sought,
     filter: Filter,
     budgets: Budgets,
     /// Packets of the agent's before they are sealed.
@@ -81,6 +85,7 @@ impl Boxes {
         config.tls.set_nonblocking(true)?;
         let mut tls = UnixDatagram::from_std(config.tls);
         registry.register(&mut tls, token, Interest::READABLE)?;
+        let sought = Sought::new(config.agent.inside, config.sought);
         let room = || vec![0; RELAYED_AT + DATAGRAM_BYTES_MAX + SPARE_BYTES].into();
         Ok(Boxes {
             agent: Agent::new(config.agent),
@@ -88,6 +93,7 @@ impl Boxes {
             address: config.address,
             tls,
             told: config.told,
+            sought,
             filter: config.filter,
             budgets: Budgets::default(),
             packet: room(),
@@ -100,6 +106,11 @@ impl Boxes {
     pub(super) fn lets_in(&self, is_box: bool, packet: &[u8]) -> bool {
         let from = if is_box { filter::From::Box } else { filter::From::Viewer };
         self.filter.lets_in(from, packet)
+    }
+
+    /// A packet of the host's has no peer.
+    pub(super) fn handle_no_peer(&mut self, destination: IpAddr, now: Instant) {
+        self.sought.note(destination, now);
     }
 
     pub(super) fn poll_timeout(&self) -> Instant {

@@ -104,6 +104,9 @@ impl Flow {
             // Every host talks to its neighbours by multicast, and nobody misses that here.
             self.traffic.unroutable +=
                 u64::from(!destination.is_ok_and(|destination| destination.is_multicast()));
+            if let (Ok(destination), Some(boxes)) = (destination, &mut self.boxes) {
+                boxes.handle_no_peer(destination, now);
+            }
             return;
         };
         let Flow { exchange, device, batches, link, traffic, boxes, .. } = self;

@@ -144,3 +144,23 @@ fn what_the_filter_does_not_name_is_dropped_at_the_receiver() {
     a.reaches(&b, b"what was sent later");
     assert_eq!(wait(b.handle.look()).expect("it runs").traffic.filtered, 1);
 }
+
+/// A box that is no peer yet: its address is told once, whatever is sent to it, and packets flow when it is one.
+#[test]
+fn whom_nobody_knows_is_sought_once() {
+    let (mut a, b) = (Member::new(31, &["127.0.0.1"]), Member::new(32, &["127.0.0.1"]));
+    let began = Instant::now();
+    let packet = a.packet(&b, b"an echo request");
+    for _ in 0..20 {
+        a.host.send(&packet).expect("the device takes it");
+    }
+    until("all are looked at", || wait(a.handle.look()).expect("it runs").traffic.unroutable == 20);
+    assert_eq!(a.sought.try_recv(), Ok(b.address));
+    // The same again after five seconds only.
+    let again = std::iter::from_fn(|| a.sought.try_recv().ok()).count();
+    assert!(again as u64 <= began.elapsed().as_secs() / 5, "{again} times more in {:?}", began.elapsed());
+    a.knows(&b, true, &[b.at("127.0.0.1")]);
+    b.knows(&a, false, &[]);
+    a.reaches(&b, b"an echo request");
+    assert!(a.sought.try_recv().is_err(), "it is known");
+}

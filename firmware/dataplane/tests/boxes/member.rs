@@ -10,7 +10,7 @@ use dataplane::{
     Surroundings, Told, Tun,
 };
 use mesh::{Hints, MeshId, MeshPrefix, Path, Ula};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// Longer than any of this takes.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -31,6 +31,7 @@ pub(crate) struct Member {
     /// The other side of the coordinator's line.
     pub(crate) line: UnixDatagram,
     pub(crate) told: watch::Receiver<Option<Told>>,
+    pub(crate) sought: mpsc::Receiver<Ula>,
     thread: Option<JoinHandle<Result<(), PlaneError>>>,
 }
 
@@ -45,19 +46,27 @@ impl Member {
         let key = PrivateKey::new([number; 32]);
         let address = inside.nth(number.into());
         let (sender, told) = watch::channel(None);
+        let (seeks, sought) = mpsc::channel(8);
         let agent = mesh::Config { seed: [number; 32], inside, loopback: true };
         let config = PlaneConfig {
             private_key: key.clone(),
             listen_port: None,
             mtu: mesh::INNER_MTU_MAX,
             peers: Vec::new(),
-            mesh: Some(MeshConfig { agent, address, tls, filter: Filter::default(), told: sender }),
+            mesh: Some(MeshConfig {
+                agent,
+                address,
+                tls,
+                filter: Filter::default(),
+                told: sender,
+                sought: seeks,
+            }),
         };
         let (plane, handle) = Plane::new(config, Tun::of_socket(device).expect("a device")).expect("a plane");
         let locals: Vec<IpAddr> = locals.iter().map(|local| local.parse().expect("an address")).collect();
         let thread = Some(std::thread::spawn(move || plane.run()));
         wait(handle.tell(Surroundings::Locals(locals))).expect("it runs");
-        Member { handle, key, address, host, line, told, thread }
+        Member { handle, key, address, host, line, told, sought, thread }
     }
 
     pub(crate) fn knows(&self, other: &Member, calls_first: bool, endpoints: &[SocketAddr]) {

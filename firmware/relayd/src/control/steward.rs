@@ -171,7 +171,8 @@ impl Steward {
         tracing::error!("this box was taken out of the mesh: {}", Code::BoxRevoked.what_to_do());
     }
 
-    fn second_desk(&self) -> Result<Desk> {
+    /// For questions beside its own.
+    pub(crate) fn second_desk(&self) -> Result<Desk> {
         let hour = self.desk.hour().clone();
         let identity = self.keys.identity.clone();
         Desk::new(self.kept.url.clone(), self.kept.pin, identity, self.kept.mesh(), hour)

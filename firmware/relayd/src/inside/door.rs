@@ -14,6 +14,7 @@ use tokio::time::{sleep, timeout};
 use trust::{BoxKey, Name};
 
 use super::certificate::Certificate;
+use super::meter::Meters;
 use super::stream::{PER_BOX_MAX, Seat, Seats, Stream, settle};
 use super::{Neighbour, Neighbourhood, Proof};
 
@@ -46,9 +47,9 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    pub(super) fn open(neighbourhood: watch::Receiver<Neighbourhood>) -> Self {
+    pub(super) fn open(neighbourhood: watch::Receiver<Neighbourhood>, meters: Meters) -> Self {
         let (waiting, visitors) = mpsc::channel(WAITING_MAX);
-        let keeper = Keeper { neighbourhood, waiting, seats: Seats::default() };
+        let keeper = Keeper { neighbourhood, waiting, meters, seats: Seats::default() };
         let mut tasks = JoinSet::new();
         tasks.spawn(keeper.keep());
         Self { visitors, _keeper: tasks }
@@ -64,6 +65,7 @@ impl Door {
 struct Keeper {
     neighbourhood: watch::Receiver<Neighbourhood>,
     waiting: mpsc::Sender<Accepted>,
+    meters: Meters,
     seats: Seats,
 }
 
@@ -136,7 +138,8 @@ impl Keeper {
             return;
         }
         let there = self.neighbourhood.clone();
-        let stream = |seat| Stream::plain(tcp, key, from, there, Some(seat));
+        let meter = self.meters.of(&key);
+        let stream = |seat| Stream::plain(tcp, key, from, there, meter, Some(seat));
         self.seat(key, neighbour.name, stream).await;
     }
 
@@ -156,7 +159,8 @@ impl Keeper {
         // It was taken out meanwhile.
         let Some(name) = name else { return };
         let there = self.neighbourhood.clone();
-        self.seat(key, name, |seat| Stream::sealed(tls, key, there, Some(seat))).await;
+        let meter = self.meters.of(&key);
+        self.seat(key, name, |seat| Stream::sealed(tls, key, there, meter, Some(seat))).await;
     }
 
     /// Hands a box on, if it has not too many connections already.

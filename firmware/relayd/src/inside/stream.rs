@@ -18,6 +18,7 @@ use tokio_rustls::TlsStream;
 use trust::BoxKey;
 
 use super::Neighbourhood;
+use super::meter::Meter;
 
 /// Connections that one box may have open here: a relay's, a few that end, and a few that begin.
 pub(super) const PER_BOX_MAX: usize = 32;
@@ -90,6 +91,7 @@ pub(crate) struct Stream {
     /// Ends when the box is no peer any more.
     gone: Pin<Box<dyn Future<Output = ()> + Send>>,
     is_gone: bool,
+    meter: Arc<Meter>,
     _seat: Option<Seat>,
 }
 
@@ -100,12 +102,13 @@ impl Stream {
         key: BoxKey,
         ip: IpAddr,
         neighbourhood: watch::Receiver<Neighbourhood>,
+        meter: Arc<Meter>,
         seat: Option<Seat>,
     ) -> Self {
         let has_it = move |now: &Neighbourhood| {
             now.boxes.get(&key).is_some_and(|there| there.places.iter().any(|place| place.ip() == ip))
         };
-        Self::open(Box::new(tcp), key, neighbourhood, has_it, seat)
+        Self::open(Box::new(tcp), key, neighbourhood, has_it, (meter, seat))
     }
 
     /// The other side has shown its certificate.
@@ -113,10 +116,11 @@ impl Stream {
         tls: TlsStream<TcpStream>,
         key: BoxKey,
         neighbourhood: watch::Receiver<Neighbourhood>,
+        meter: Arc<Meter>,
         seat: Option<Seat>,
     ) -> Self {
         let is_peer = move |now: &Neighbourhood| now.boxes.contains_key(&key);
-        Self::open(Box::new(tls), key, neighbourhood, is_peer, seat)
+        Self::open(Box::new(tls), key, neighbourhood, is_peer, (meter, seat))
     }
 
     fn open(
@@ -124,18 +128,24 @@ impl Stream {
         key: BoxKey,
         mut neighbourhood: watch::Receiver<Neighbourhood>,
         is_peer: impl Fn(&Neighbourhood) -> bool + Send + Sync + 'static,
-        seat: Option<Seat>,
+        (meter, seat): (Arc<Meter>, Option<Seat>),
     ) -> Self {
         let gone = async move {
             // An error says that there is no network any more.
             let _ = neighbourhood.wait_for(|now| !is_peer(now)).await;
         };
-        Self { line, key, gone: Box::pin(gone), is_gone: false, _seat: seat }
+        Self { line, key, gone: Box::pin(gone), is_gone: false, meter, _seat: seat }
     }
 
     /// Whose box is at the other end.
     pub(crate) fn key(&self) -> &BoxKey {
         &self.key
+    }
+
+    fn count(&self, written: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.meter.sent(*bytes);
+        }
     }
 
     fn ensure_peer(&mut self, context: &mut Context<'_>) -> io::Result<()> {
@@ -154,7 +164,10 @@ impl AsyncRead for Stream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.ensure_peer(context)?;
-        Pin::new(&mut self.line).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.line).poll_read(context, buffer);
+        self.meter.received(buffer.filled().len() - before);
+        read
     }
 }
 
@@ -165,7 +178,9 @@ impl AsyncWrite for Stream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.ensure_peer(context)?;
-        Pin::new(&mut self.line).poll_write(context, bytes)
+        let written = Pin::new(&mut self.line).poll_write(context, bytes);
+        self.count(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -174,7 +189,9 @@ impl AsyncWrite for Stream {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.ensure_peer(context)?;
-        Pin::new(&mut self.line).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.line).poll_write_vectored(context, slices);
+        self.count(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

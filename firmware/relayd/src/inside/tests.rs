@@ -9,6 +9,7 @@ use trust::BoxSecret;
 use super::door::Accepted;
 use super::stream::PER_BOX_MAX;
 use super::*;
+use crate::control::seek::{Seek, Sought};
 
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -44,6 +45,15 @@ fn outside(test: u8, n: u8, shown: u8, others: &[u8]) -> watch::Sender<Neighbour
     let around = around(test, n, others);
     around.send_modify(|now| now.proof = certificate(shown));
     around
+}
+
+/// Nobody is there to be asked.
+fn nobody() -> Seeks {
+    Seeks::with(|questions| async { drop(questions) })
+}
+
+fn open(neighbourhood: watch::Receiver<Neighbourhood>) -> (Inside, Door) {
+    super::open(neighbourhood, Meters::default(), nobody())
 }
 
 async fn soon<T>(work: impl Future<Output = T>) -> T {
@@ -201,7 +211,7 @@ async fn elsewhere_a_stranger_is_not_let_in_with_any_certificate_or_none() {
     let (_, mut door) = open(one.subscribe());
     let (friend, _shut) = open(two.subscribe());
     three.send_modify(|now| now.boxes = around(7, 3, &[1]).borrow().boxes.clone());
-    let stranger = Inside { neighbourhood: three.subscribe() };
+    let stranger = Inside::to(three.subscribe(), Meters::default(), nobody());
     let mut refused = connect(&stranger, 1).await;
     assert!(is_shut(&mut refused).await);
     // Without any certificate, and without TLS.
@@ -222,4 +232,57 @@ async fn elsewhere_a_stranger_is_not_let_in_with_any_certificate_or_none() {
     assert!(!said.starts_with(b"HTTP"), "no word but an alert: {said:?}");
     let _held = connect(&friend, 1).await;
     assert_eq!(soon(door.accept()).await.unwrap().key, key(2), "the first that is let in");
+}
+
+#[tokio::test]
+async fn what_is_said_is_counted() {
+    for (one, two) in
+        [(around(8, 1, &[2]), around(8, 2, &[1])), (outside(9, 1, 1, &[2]), outside(9, 2, 2, &[1]))]
+    {
+        let (at_one, at_two) = (Meters::default(), Meters::default());
+        let (_, mut door) = super::open(one.subscribe(), at_one.clone(), nobody());
+        let inside = Inside::to(two.subscribe(), at_two.clone(), nobody());
+        let mut ours = connect(&inside, 1).await;
+        let mut theirs = soon(door.accept()).await.unwrap().stream;
+        talk(&mut ours, &mut theirs).await;
+        talk(&mut theirs, &mut ours).await;
+        assert_eq!(at_one.read(&key(2)), Bytes { sent: 9, received: 9 });
+        assert_eq!((at_two.moved(&key(1)), at_two.moved(&key(2))), (18, 0));
+    }
+}
+
+#[tokio::test]
+async fn one_that_is_no_peer_is_asked_for_and_then_reached() {
+    let (one, two) = (around(10, 1, &[2]), around(10, 2, &[]));
+    let (_, mut door) = open(one.subscribe());
+    let (asked, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let map = two.clone();
+    // Box 1 is found, and the map comes a moment later; others are not.
+    let seeks = Seeks::with(|mut questions| async move {
+        while let Some(Seek { sought, is_there, done }) = questions.recv().await {
+            asked.send((sought, is_there)).unwrap();
+            let found = sought == Sought::Key(key(1));
+            if let Some(done) = done {
+                let _ = done.send(found);
+            }
+            if found && !is_there {
+                tokio::task::yield_now().await;
+                map.send_modify(|now| now.boxes.extend([neighbour(10, 1)]));
+            }
+        }
+    });
+    let inside = Inside::to(two.subscribe(), Meters::default(), seeks);
+    assert!(matches!(inside.connect(&key(3)).await, Err(ConnectError::NoPeer)));
+    let mut ours = connect(&inside, 1).await;
+    let mut theirs = soon(door.accept()).await.unwrap().stream;
+    talk(&mut ours, &mut theirs).await;
+    assert_eq!(heard.recv().await, Some((Sought::Key(key(3)), false)));
+    assert_eq!(heard.recv().await, Some((Sought::Key(key(1)), false)));
+    while heard.try_recv().is_ok() {}
+    // To see whether a peer is there nobody is asked for; to connect to it, so that it knows this box as well.
+    let _probed = soon(inside.probe(&key(1))).await.unwrap();
+    assert!(matches!(inside.connect(&key(3)).await, Err(ConnectError::NoPeer)));
+    assert_eq!(heard.recv().await, Some((Sought::Key(key(3)), false)));
+    let _again = soon(inside.connect(&key(1))).await.unwrap();
+    assert_eq!(heard.recv().await, Some((Sought::Key(key(1)), true)));
 }

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixDatagram;
 
 use anyhow::{Context as _, Result};
 use dataplane::{Filter, Handle, MeshConfig, Network, Plane, PlaneConfig, Prefix, Told as PlaneTold, Tun};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use trust::{MeshPrefix, Ula};
 
 use super::{MTU, Plan};
@@ -17,12 +17,13 @@ pub(super) fn config(
     keys: Keys,
     tls: UnixDatagram,
     told: watch::Sender<Option<PlaneTold>>,
+    sought: mpsc::Sender<Ula>,
 ) -> Result<PlaneConfig> {
     let inside = MeshPrefix::of(&plan.kept.mesh());
     let agent = mesh::Config { seed: random()?, inside, loopback: false };
     let address = plan.kept.membership.claims().address;
-    let mesh =
-        Some(MeshConfig { agent, address, tls, filter: Filter::new([mesh::RELAY_PORT], [plan.http]), told });
+    let filter = Filter::new([mesh::RELAY_PORT], [plan.http]);
+    let mesh = Some(MeshConfig { agent, address, tls, filter, told, sought });
     let listen_port = Some(plan.port);
     Ok(PlaneConfig { private_key: keys.secret, listen_port, mtu: MTU, peers: Vec::new(), mesh })
 }

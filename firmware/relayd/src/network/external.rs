@@ -22,7 +22,7 @@ use super::report::millis;
 use super::standing::{PeerStanding, Standing};
 use super::{JUDGE_EVERY, LOOK_EVERY, Plan, answers, places};
 use crate::control::keys::Keys;
-use crate::inside::{Certificate, Inside, Neighbour, Neighbourhood, Proof};
+use crate::inside::{Bytes, Certificate, Inside, Neighbour, Neighbourhood, Proof};
 
 /// How often some peer is tried, one at a time.
 const TRY_EVERY: Duration = Duration::from_secs(1);
@@ -58,7 +58,7 @@ pub(super) async fn attend(plan: Plan) -> Result<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(answers(plan.dir.clone(), shown));
     let judge = Judge::open(&plan)?;
-    let inside = Inside::to(plan.neighbourhood.subscribe());
+    let inside = Inside::to(plan.neighbourhood.subscribe(), plan.meters.clone(), plan.seeks.clone());
     tracing::info!(interface = plan.interface, "uses a network that is there already");
     let external = External {
         plan,
@@ -137,7 +137,12 @@ impl External {
         self.tell_neighbours();
         let endpoints: Vec<_> = self.own.iter().filter_map(|at| Endpoint::new(*at).ok()).collect();
         let endpoints = List::try_from(endpoints).unwrap_or_default();
-        let paths: Vec<_> = self.peers.iter().map(|(key, known)| path(key, known)).take(PEERS_MAX).collect();
+        let paths: Vec<_> = self
+            .peers
+            .iter()
+            .map(|(key, known)| path(key, known, self.plan.meters.read(key)))
+            .take(PEERS_MAX)
+            .collect();
         let paths = List::try_from(paths).unwrap_or_default();
         self.plan.told.send_modify(|told| (told.endpoints, told.paths) = (endpoints, paths));
         let _ = self.standing.send(Standing {
@@ -146,7 +151,7 @@ impl External {
             external: true,
             port: mesh::RELAY_PORT,
             endpoints: self.own.clone(),
-            peers: self.peers.values().map(shown).collect(),
+            peers: self.peers.iter().map(|(key, known)| shown(known, self.plan.meters.read(key))).collect(),
             ..Standing::default()
         });
     }
@@ -170,7 +175,7 @@ impl External {
         let (inside, key) = (self.inside.clone(), *key);
         self.trials.spawn(async move {
             let began = Instant::now();
-            let connected = inside.connect(&key).await;
+            let connected = inside.probe(&key).await;
             // There and back twice: TCP, and TLS 1.3 (RFC 8446, 2).
             (key, connected.is_ok().then(|| began.elapsed() / 2))
         });
@@ -187,19 +192,19 @@ fn kind(known: &Known) -> PathKind {
     if known.round_trip.is_some() { PathKind::External } else { PathKind::None }
 }
 
-fn path(key: &BoxKey, known: &Known) -> PeerPath {
+fn path(key: &BoxKey, known: &Known, bytes: Bytes) -> PeerPath {
     PeerPath {
         peer: *key,
         kind: kind(known),
         endpoint: known.places.first().and_then(|at| Endpoint::new(*at).ok()),
         round_trip_ms: known.round_trip.map(millis),
         handshake_age_s: None,
-        sent_bytes: 0,
-        received_bytes: 0,
+        sent_bytes: bytes.sent,
+        received_bytes: bytes.received,
     }
 }
 
-fn shown(known: &Known) -> PeerStanding {
+fn shown(known: &Known, bytes: Bytes) -> PeerStanding {
     let place = known.places.first();
     let path = match (place, known.round_trip) {
         (Some(at), Some(_)) => format!("over the network that is there, to {at}"),
@@ -217,7 +222,7 @@ fn shown(known: &Known) -> PeerStanding {
         round_trip_ms: known.round_trip.map(millis),
         packet_bytes_max: None,
         handshake_age_s: None,
-        sent_bytes: 0,
-        received_bytes: 0,
+        sent_bytes: bytes.sent,
+        received_bytes: bytes.received,
     }
 }

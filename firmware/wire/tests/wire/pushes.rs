@@ -45,7 +45,7 @@ fn the_small_requests_have_their_fields() {
     let time = Signed::sign(SignedTime { mesh: mesh.id(), nonce, now: NOW }, &mesh.coordinator).unwrap();
     strictness::check(&TimeResponse { certificate: mesh.certificate(), time }, &[]);
     strictness::check(&BindingUpdate { wireguard: joined.binding(&mesh, 2, 5) }, &[]);
-    strictness::check(&LookupResponse { entry: mesh.entry(&joined) }, &[]);
+    strictness::check(&LookupResponse { entry: mesh.entry(&joined), lasts_s: 600 }, &["lasts_s"]);
     let entries = list(vec![mesh.revocation(1, Revoked::Box(joined.key()))]);
     strictness::check(&RevocationSet { entries }, &[]);
 }
