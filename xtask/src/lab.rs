@@ -106,7 +106,9 @@ const SMOKE: [(Cell, Company); 4] = {
 };
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let purposes: &[Purpose] = if args.carry {
+    let streams = args.scenario.iter().any(|chosen| chosen.0.iter().any(|scenario| scenario.carries()));
+    let media = args.carry || streams;
+    let purposes: &[Purpose] = if media {
         &[Purpose::Lab, Purpose::Build, Purpose::Web, Purpose::Run, Purpose::Publish]
     } else {
         &[Purpose::Lab]
@@ -121,7 +123,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let expectation = Expectation::read()?;
     privilege::device()?;
     // Before the change of user, in which nothing can be fetched.
-    let binaries = if args.carry { build::mesh_with_media(profile)? } else { build::mesh(profile)? };
+    let binaries = if media { build::mesh_with_media(profile)? } else { build::mesh(profile)? };
     privilege::ensure(&binaries.environment())?;
     world::remove_leftovers();
     let stop = Stop::on_signals()?;

@@ -47,6 +47,8 @@ pub(crate) trait Running {
     fn logs(&self) -> String;
     /// Pulls the box's plug, and starts it with what it kept.
     fn restart(&mut self, name: &str) -> Result<()>;
+    /// Names of the boxes in a box's map, as it says; to choose by, never for a verdict.
+    fn known(&self, name: &str) -> Result<Vec<String>>;
     /// Kills the coordinator for good.
     fn kill_coordinator(&mut self);
     /// A configuration for the ordinary WireGuard app, with this box as its gateway.

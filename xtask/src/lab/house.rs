@@ -37,12 +37,18 @@ pub(crate) struct Outfit {
     pub(crate) stream: Option<(String, String)>,
     /// The most that it gives others, on the line.
     pub(crate) upload_kbps_max: u64,
+    /// An interface that is there already, in place of a tunnel of the mesh's own.
+    pub(crate) external: Option<&'static str>,
 }
 
 impl Outfit {
     fn settings(&self) -> String {
         let packager = if self.stream.is_none() { "[media]\npackager = \"/bin/true\"\n" } else { "" };
-        format!("{packager}[relay]\nupload_kbps_max = {}\n", self.upload_kbps_max)
+        let external = self
+            .external
+            .map(|interface| format!("[mesh]\nmode = \"external\"\ninterface = \"{interface}\"\n"));
+        let external = external.unwrap_or_default();
+        format!("{packager}{external}[relay]\nupload_kbps_max = {}\n", self.upload_kbps_max)
     }
 
     fn arguments(&self) -> Vec<String> {
@@ -66,11 +72,23 @@ pub(crate) struct House<'a> {
     outfits: BTreeMap<String, Outfit>,
     /// How often boxes were started.
     starts: usize,
+    /// Places of a box's map, if not as many as usual.
+    map_boxes_max: Option<u16>,
 }
 
 impl<'a> House<'a> {
     /// Makes a mesh and starts its coordinator.
     pub(crate) fn open(world: &'a World, binaries: &'a MeshBinaries, stop: &Stop) -> Result<House<'a>> {
+        House::open_with(world, binaries, None, stop)
+    }
+
+    /// The same where a box's map has so many places.
+    pub(crate) fn open_with(
+        world: &'a World,
+        binaries: &'a MeshBinaries,
+        map_boxes_max: Option<u16>,
+        stop: &Stop,
+    ) -> Result<House<'a>> {
         let mut house = House {
             world,
             binaries,
@@ -80,6 +98,7 @@ impl<'a> House<'a> {
             setters: BTreeMap::new(),
             outfits: BTreeMap::new(),
             starts: 0,
+            map_boxes_max,
         };
         let url = format!("https://{COORDINATOR}:{SERVICE_PORT}");
         command::output(house.operate(&["init"]).args(["--url", &url]))?;
@@ -116,6 +135,9 @@ impl<'a> House<'a> {
             "--data-dir",
         ]);
         serve.arg(self.service_dir());
+        if let Some(places) = self.map_boxes_max {
+            serve.args(["--map-boxes-max", &places.to_string()]);
+        }
         let mut child = Child::start("coordinator-lite", &serve, &self.world.dir().join("service.log"))?;
         let at = SocketAddr::from((COORDINATOR_V4, SERVICE_PORT));
         let answers = || {
@@ -217,6 +239,11 @@ impl<'a> House<'a> {
         let dir = self.box_dir(&site.name);
         command::output(self.relayd(site, "status").arg("--data-dir").arg(dir))
     }
+
+    /// Names of the boxes in a box's map, as it says; to choose by, never for a verdict.
+    pub(crate) fn known_by(&self, name: &str) -> Result<Vec<String>> {
+        Ok(peers(&self.status(self.world.site(name))?))
+    }
 }
 
 impl Running for House<'_> {
@@ -238,6 +265,10 @@ impl Running for House<'_> {
         let dir = self.box_dir(name);
         self.power_on(site, &dir)?;
         self.start(site, &dir)
+    }
+
+    fn known(&self, name: &str) -> Result<Vec<String>> {
+        self.known_by(name)
     }
 
     fn kill_coordinator(&mut self) {
@@ -264,6 +295,14 @@ impl Running for House<'_> {
         let sockets = command::output(host.tool("ss").args(["-Huln"]))?;
         Ok((x25519_dalek::x25519(seed, x25519_dalek::X25519_BASEPOINT_BYTES), wireguard_port(&sockets)?))
     }
+}
+
+/// The names in a line such as `peers        2: ana, bob`.
+fn peers(said: &str) -> Vec<String> {
+    let line = said.lines().find_map(|line| line.strip_prefix("peers "));
+    let names = line.and_then(|line| line.split_once(": ")).map_or("", |(_, names)| names);
+    let names = names.split([';', '(']).next().unwrap_or_default().split(", ");
+    names.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
 }
 
 /// Where the words of `relayd join` are kept.
@@ -299,11 +338,13 @@ pub(crate) struct Mesh {
     pub(crate) clockless: BTreeSet<String>,
     /// Sites at which there is no box.
     pub(crate) boxless: BTreeSet<String>,
+    /// Places of a box's map, if not as many as usual.
+    pub(crate) map_boxes_max: Option<u16>,
 }
 
 impl Mesh {
     pub(crate) fn new(binaries: MeshBinaries) -> Mesh {
-        Mesh { binaries, clockless: BTreeSet::new(), boxless: BTreeSet::new() }
+        Mesh { binaries, clockless: BTreeSet::new(), boxless: BTreeSet::new(), map_boxes_max: None }
     }
 }
 
@@ -313,7 +354,7 @@ impl Overlay for Mesh {
     }
 
     fn bring_up<'a>(&'a self, world: &'a World, stop: &Stop) -> Result<Fleet<'a>> {
-        let mut house = House::open(world, &self.binaries, stop)?;
+        let mut house = House::open_with(world, &self.binaries, self.map_boxes_max, stop)?;
         for board in &self.clockless {
             let clock = BoardClock::of(world.dir(), board);
             clock.make()?;
@@ -342,5 +383,14 @@ mod tests {
         let said = "Joined as ana.\nname         ana\naddress      fd52:854:ba7e:0:e85:6f82:c679:b2cd\n";
         assert_eq!(mesh_address(said).unwrap().to_string(), "fd52:854:ba7e:0:e85:6f82:c679:b2cd");
         assert!(mesh_address("Joined as ana.\n").is_err());
+    }
+
+    #[test]
+    fn who_is_known_is_read_from_what_status_says() {
+        let said =
+            "membership   good\npeers        2: ana, bob; 1 in the map are refused (the map is stale)\n";
+        assert_eq!(peers(said), ["ana", "bob"]);
+        assert_eq!(peers("peers        0\n"), Vec::<String>::new());
+        assert_eq!(peers("peers        no map yet\n"), Vec::<String>::new());
     }
 }

@@ -3,13 +3,16 @@
 //! A scenario finds facts, from bytes that were checked and counters in routers; one that does not hold fails it. An
 //! error means that the lab itself failed.
 
+mod broadcast;
 mod device;
+mod external;
 mod flood;
 mod joins;
 mod lines;
 mod moves;
 mod outage;
 mod relayed;
+mod strangers;
 mod upnp;
 mod viewer;
 mod width;
@@ -45,10 +48,13 @@ pub(crate) enum Scenario {
     Viewer,
     InterfaceRemade,
     MtuGrows,
+    MtuBlackHoleLater,
     Upnp,
+    OutsideMap,
+    External,
 }
 
-pub(crate) const SCENARIOS: [Scenario; 14] = [
+pub(crate) const SCENARIOS: [Scenario; 17] = [
     Scenario::CoordinatorKilled,
     Scenario::RouterReboot,
     Scenario::Roam,
@@ -62,7 +68,10 @@ pub(crate) const SCENARIOS: [Scenario; 14] = [
     Scenario::Viewer,
     Scenario::InterfaceRemade,
     Scenario::MtuGrows,
+    Scenario::MtuBlackHoleLater,
     Scenario::Upnp,
+    Scenario::OutsideMap,
+    Scenario::External,
 ];
 
 impl Scenario {
@@ -82,7 +91,10 @@ impl Scenario {
             Scenario::Viewer => "viewer",
             Scenario::InterfaceRemade => "interface-remade",
             Scenario::MtuGrows => "mtu-grows",
+            Scenario::MtuBlackHoleLater => "mtu-black-hole-later",
             Scenario::Upnp => "upnp",
+            Scenario::OutsideMap => "outside-map",
+            Scenario::External => "external",
         }
     }
 
@@ -102,8 +114,16 @@ impl Scenario {
             | Scenario::Viewer
             | Scenario::InterfaceRemade
             | Scenario::MtuGrows
-            | Scenario::Upnp => false,
+            | Scenario::MtuBlackHoleLater
+            | Scenario::Upnp
+            | Scenario::OutsideMap
+            | Scenario::External => false,
         }
+    }
+
+    /// Whether a stream is published in it.
+    pub(crate) fn carries(self) -> bool {
+        matches!(self, Scenario::OutsideMap | Scenario::External)
     }
 
     fn play(self, scene: &Scene<'_>, report: &mut Report) -> Result<()> {
@@ -121,7 +141,10 @@ impl Scenario {
             Scenario::Viewer => viewer::viewer(scene, report),
             Scenario::InterfaceRemade => device::interface_remade(scene, report),
             Scenario::MtuGrows => width::mtu_grows(scene, report),
+            Scenario::MtuBlackHoleLater => width::mtu_black_hole_later(scene, report),
             Scenario::Upnp => upnp::upnp(scene, report),
+            Scenario::OutsideMap => strangers::outside_map(scene, report),
+            Scenario::External => external::external(scene, report),
         }
     }
 }
@@ -321,7 +344,7 @@ mod tests {
     #[test]
     fn a_scenario_is_chosen_by_its_name() {
         assert_eq!("roam".parse(), Ok(Chosen(vec![Scenario::Roam])));
-        assert_eq!("all".parse::<Chosen>().unwrap().0.len(), 14);
+        assert_eq!("all".parse::<Chosen>().unwrap().0.len(), 17);
         assert!("rome".parse::<Chosen>().unwrap_err().contains("mtu-black-hole"));
     }
 

@@ -63,6 +63,10 @@ impl Running for Up<'_> {
         Ok(())
     }
 
+    fn known(&self, _: &str) -> Result<Vec<String>> {
+        bail!("plain tunnels have no map")
+    }
+
     fn kill_coordinator(&mut self) {}
 
     fn invite_viewer(&self, _: &str, _: &str) -> Result<String> {

@@ -21,7 +21,7 @@ pub(crate) const STREAM: &str = "demo";
 const KEY: &str = "carriedbyfriends";
 /// Every box of the lab listens here.
 pub(crate) const HTTP_PORT: u16 = 8080;
-const RTMP_PORT: u16 = 1935;
+pub(crate) const RTMP_PORT: u16 = 1935;
 /// What a box without slow lines is asked with.
 const ASK_LIMIT: Duration = Duration::from_secs(5);
 /// How long a viewer may wait for its first parts: a box that was pulled from the wall has to come back first.
@@ -68,6 +68,7 @@ impl<'a> Circle<'a> {
             let outfit = Outfit {
                 stream: (index == 0).then(|| (STREAM.to_owned(), KEY.to_owned())),
                 upload_kbps_max: Lines::told_kbps(line_kbps),
+                external: None,
             };
             house.dress(&site.name, outfit);
             let invite = house.invite(&site.name)?;

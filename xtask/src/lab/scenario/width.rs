@@ -1,4 +1,5 @@
-//! Packets get as long as a path carries, and shorter again when it begins to swallow the longest.
+//! Packets get as long as a path carries, and shorter again when it begins to swallow the longest; and a path is left that
+//! begins to swallow the shortest as well that every path has to carry.
 
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,11 @@ const BOXES: [Wanted; 2] = [Wanted::new("a", Kind::Easy), Wanted::new("b", Kind:
 /// On the line, IPv4: a packet of 1280 bytes inside of the tunnel has 1340 there, and one of 1420 has 1480.
 const SHORT: u16 = 1340;
 const SWALLOWED: u16 = 1400;
+/// A packet of 1280 bytes inside of the tunnel does not pass.
+const NARROW: u16 = 1300;
+/// How long bytes may stay away then: five seconds until the path is looked at, four probes and six that are lost, some of
+/// them waited for twice as long, another way, and a connection's wait as above.
+const LEFT_LIMIT: Duration = Duration::from_secs(40);
 /// What is sent each way to see how long packets are.
 const VOLUME: usize = 512 * 1024;
 /// How long it may take until they are long: a probe each way.
@@ -26,6 +32,38 @@ const SHRINK_LIMIT: Duration = Duration::from_secs(20);
 
 pub(super) fn mtu_grows(scene: &Scene<'_>, report: &mut Report) -> Result<()> {
     scene.stage(&BOXES, report, |_| Ok(()), |stage, report| play(scene, stage, report))
+}
+
+pub(super) fn mtu_black_hole_later(scene: &Scene<'_>, report: &mut Report) -> Result<()> {
+    scene.stage(&BOXES, report, |_| Ok(()), |stage, report| leave(scene, stage, report))
+}
+
+/// The coordinator's line is TCP, and so nothing that this router swallows.
+fn leave(scene: &Scene<'_>, stage: &mut Stage<'_>, report: &mut Report) -> Result<()> {
+    let limits = scene.overlay().limits();
+    if !scene.connected(stage, report, &[["b", "a"]], limits.connect, "joined") {
+        return Ok(());
+    }
+    let (direct, text) = scene.settled(stage, ["a", "b"], PathType::Direct, limits.settle)?;
+    report.find(direct, text);
+    let stream =
+        stage.first_byte(["b", "a"], limits.connect, scene.stop).context("no connection of a pair")?;
+    let steady = Steady::start(stream);
+    scene.stop.wait(Duration::from_secs(2));
+    trouble::swallow(stage.world, stage.world.site("a"), NARROW)?;
+    // What was on its way.
+    scene.stop.wait(Duration::from_millis(200));
+    let back = steady.next_byte(2 * LEFT_LIMIT, scene.stop);
+    let time = back.map_or("never".to_owned(), |back| format!("{:.1} s", back.as_secs_f64()));
+    let text = format!("packets longer than {NARROW} vanish; bytes again after {time}");
+    report.find(back.is_some_and(|back| back <= LEFT_LIMIT), text);
+    match steady.finish() {
+        Ok(bytes) => report.find(true, format!("{} kB there and back, all right", bytes / 1000)),
+        Err(error) => report.find(false, format!("the connection broke: {error:#}")),
+    }
+    let (relayed, text) = scene.settled(stage, ["a", "b"], PathType::RelayedTls, limits.settle)?;
+    report.find(relayed, format!("in the end, {text}"));
+    Ok(())
 }
 
 fn play(scene: &Scene<'_>, stage: &mut Stage<'_>, report: &mut Report) -> Result<()> {
