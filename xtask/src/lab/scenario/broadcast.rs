@@ -87,8 +87,9 @@ impl<'a> Broadcast<'a> {
         anyhow::bail!("no picture after {} s: {why}", limit.as_secs())
     }
 
-    /// Finds whether all of it comes for so long, and says how many bytes of media that were. How smooth it is, is not
-    /// asked here: daemons that were built for tests share a busy machine.
+    /// Finds whether it goes on for so long without a gap or a refusal, and says how many bytes of media that were. How
+    /// smooth it is, is not asked here, nor whether the publisher keeps its pace: what was built for tests may share a busy
+    /// machine.
     pub(super) fn plays(&self, time: Duration, report: &mut Report, stop: &Stop) -> Result<u64> {
         let viewer = self.viewer.as_ref().context("nobody watches")?;
         stop.wait(SETTLE);
@@ -97,7 +98,7 @@ impl<'a> Broadcast<'a> {
         let after = viewer.look();
         let (gaps, faults) = (after.gaps - before.gaps, after.faults - before.faults);
         let (media_s, seconds) = (after.media_s - before.media_s, time.as_secs_f64());
-        let whole = gaps == 0 && faults == 0 && media_s >= seconds * 0.9;
+        let whole = gaps == 0 && faults == 0 && media_s >= seconds / 2.0;
         let stalls = after.pace.stalls_total - before.pace.stalls_total;
         let fault = after.last_fault.filter(|_| faults > 0).unwrap_or_default();
         let text = format!(
