@@ -40,6 +40,8 @@ pub(crate) enum Purpose {
     EmulateArm,
     /// The network that an image is booted in
     Street,
+    /// A server to pull streams from
+    Pull,
     /// The peers of the bench
     Bench,
 }
@@ -112,6 +114,7 @@ impl Purpose {
             Purpose::Browser => {
                 const { &[tool("chromium", "chromium"), tool("nodejs", "node"), tool("npm", "npm")] }
             }
+            Purpose::Pull => const { &[tool("nginx-light", "nginx"), library("libnginx-mod-rtmp")] },
             Purpose::Bench => {
                 const {
                     &[

@@ -94,6 +94,7 @@ fn perform(step: Step) -> Result<Option<Totals>> {
                 Purpose::Run,
                 Purpose::Publish,
                 Purpose::Lab,
+                Purpose::Pull,
                 Purpose::Browser,
                 Purpose::Deb,
                 Purpose::Machine,

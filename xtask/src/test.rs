@@ -107,7 +107,9 @@ impl std::fmt::Display for Totals {
 
 /// Builds what the tests start, and runs all of them.
 pub(crate) fn suite(consent: Consent) -> Result<Totals> {
-    apt::require(&[Purpose::Build, Purpose::Web, Purpose::Run, Purpose::Publish, Purpose::Lab], consent)?;
+    let purposes =
+        [Purpose::Build, Purpose::Web, Purpose::Run, Purpose::Publish, Purpose::Lab, Purpose::Pull];
+    apt::require(&purposes, consent)?;
     build::relayd(BuildProfile::Debug)?;
     let mut tests = command::cargo();
     tests.args(["test", "--workspace", "--locked", "--no-fail-fast"]);

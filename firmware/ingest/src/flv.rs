@@ -15,10 +15,10 @@ use stream::{AccessUnit, TrackConfig, TrackKind};
 
 use crate::{Event, Refusal};
 
-mod aac;
+pub(crate) mod aac;
 mod audio;
 mod av1;
-mod bits;
+pub(crate) mod bits;
 mod enhanced;
 mod nal;
 mod opus;

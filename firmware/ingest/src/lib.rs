@@ -1,10 +1,12 @@
-//! RTMP(S) sockets to access units.
+//! RTMP(S) sockets, and what is pulled from other servers, to access units.
 //!
 //! ```text
 //! socket -> server -> session (handshake, chunks, commands) -> flv (tag bodies) -> Desk / Publication
+//! another RTMP server -> session::Play -> flv -+-> whoever pulls
+//! segments of HLS -> ts -----------------------+
 //! ```
 //!
-//! `session` and `flv` do no I/O and read no clock, so that every byte order can be tried on them; `server` is
+//! `session`, `flv` and `ts` do no I/O and read no clock, so that every byte order can be tried on them; `server` is
 //! the only part that knows sockets. What is not done here: repairing timestamps (that is `stream::timeline`),
 //! deciding who may publish (that is the [`Desk`]), transcoding.
 
@@ -17,6 +19,7 @@ mod refusal;
 pub mod script;
 pub mod server;
 pub mod session;
+pub mod ts;
 
 pub use desk::{ConnectRequest, Desk, Publication, PublishRequest, Revocation};
 pub use event::{Event, Metadata};

@@ -57,6 +57,37 @@ impl Script {
         script
     }
 
+    /// What a server says to a viewer, up to and including its yes to `play`.
+    #[must_use]
+    pub fn server() -> Self {
+        let mut script = Self::new();
+        script.handshake().control(message_type::WINDOW_ACK_SIZE, &5_000_000_u32.to_be_bytes());
+        script.control(message_type::SET_PEER_BANDWIDTH, &[0, 0x4C, 0x4B, 0x40, 2]);
+        let result = |transaction: f64, value: Value| {
+            [Value::string("_result"), Value::Number(transaction), Value::Null, value]
+        };
+        script.command(0, &result(1.0, Self::status("status", "NetConnection.Connect.Success")));
+        script.command(0, &[Value::string("onBWDone"), Value::Number(0.0), Value::Null]);
+        script.command(0, &result(2.0, Value::Number(7.0)));
+        script.on_status("status", "NetStream.Play.Reset").on_status("status", "NetStream.Play.Start");
+        script
+    }
+
+    /// A server's word on the stream that is played.
+    pub fn on_status(&mut self, level: &str, code: &str) -> &mut Self {
+        let about = Self::status(level, code);
+        self.command(7, &[Value::string("onStatus"), Value::Number(0.0), Value::Null, about])
+    }
+
+    pub(crate) fn status(level: &str, code: &str) -> Value {
+        Value::object([
+            ("level", Value::string(level)),
+            ("code", Value::string(code)),
+            // Servers repeat in it what was asked for.
+            ("description", Value::string("about ana?key=s3cret")),
+        ])
+    }
+
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -186,7 +217,8 @@ impl Script {
         self
     }
 
-    fn command(&mut self, stream: u32, values: &[Value]) -> &mut Self {
+    /// Any command of a message stream.
+    pub(crate) fn command(&mut self, stream: u32, values: &[Value]) -> &mut Self {
         let mut body = BytesMut::new();
         for value in values {
             value.write(&mut body);

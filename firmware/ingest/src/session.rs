@@ -24,7 +24,7 @@ use stream::{Millis, TrackKind};
 use self::amf::AmfReader;
 use self::command::Command;
 use self::handshake::Handshake;
-use self::pace::Pace;
+use self::traffic::{ACK_WINDOW_BYTES, Traffic};
 use crate::flv::Tag;
 use crate::{Limits, Refusal};
 
@@ -39,8 +39,10 @@ mod handshake;
 pub mod message_type;
 mod metadata;
 mod pace;
+mod play;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod user_control;
 mod writer;
 
@@ -49,11 +51,10 @@ pub use chunk::{ChunkError, ChunkReader, Message};
 pub use error::SessionError;
 pub use event::SessionEvent;
 pub use handshake::HandshakeError;
+pub use play::{Play, PlayError, PlayEvent, PlayRequest};
 
 /// Events that may wait to be polled; then no more input is taken.
 const EVENTS_MAX: usize = 256;
-/// What is announced to the peer, and taken as its wish until it says another (RTMP 1.0, 5.4.4).
-const ACK_WINDOW_BYTES: u32 = 2_500_000;
 
 #[derive(Debug)]
 enum State {
@@ -72,15 +73,12 @@ pub struct Session {
     reader: ChunkReader,
     output: BytesMut,
     events: VecDeque<SessionEvent>,
-    pace: Pace,
+    traffic: Traffic,
     opened: Millis,
     heard: Millis,
     /// When the silent peer was asked for a sign of life.
     pinged: Option<Millis>,
     commands: u32,
-    received_bytes: u64,
-    acknowledged_bytes: u64,
-    ack_window_bytes: u32,
     skipped: u64,
 }
 
@@ -88,7 +86,7 @@ impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
             .field("state", &self.state)
-            .field("received_bytes", &self.received_bytes)
+            .field("received_bytes", &self.traffic.received_bytes())
             .finish_non_exhaustive()
     }
 }
@@ -102,14 +100,11 @@ impl Session {
             reader: ChunkReader::new(limits.command_bytes, limits.chunk_bytes, limits.chunk_streams),
             output: BytesMut::new(),
             events: VecDeque::new(),
-            pace: Pace::new(limits.bits_per_second, limits.burst_ms, now),
+            traffic: Traffic::new(limits, now),
             opened: now,
             heard: now,
             pinged: None,
             commands: 0,
-            received_bytes: 0,
-            acknowledged_bytes: 0,
-            ack_window_bytes: ACK_WINDOW_BYTES,
             skipped: 0,
         }
     }
@@ -248,20 +243,17 @@ impl Session {
             self.heard = self.heard.max(now);
             self.pinged = None;
         }
-        self.received_bytes += bytes as u64;
-        if !self.pace.handle_bytes(now, bytes) {
+        if !self.traffic.handle_bytes(now, bytes) {
             return Err(SessionError::TooFast { bits_per_second: self.limits.bits_per_second });
         }
         let publishing = matches!(self.state, State::Publishing { .. } | State::Finished);
-        if !publishing && self.received_bytes > self.limits.preamble_bytes {
+        if !publishing && self.traffic.received_bytes() > self.limits.preamble_bytes {
             return Err(SessionError::PreambleTooLong(self.limits.preamble_bytes));
         }
-        let handshaking = matches!(self.state, State::Handshake(_));
-        let due = self.received_bytes - self.acknowledged_bytes >= u64::from(self.ack_window_bytes);
-        if due && !handshaking {
-            self.acknowledged_bytes = self.received_bytes;
-            // The sequence number has 32 bits and wraps (5.4.3).
-            answer::acknowledgement(self.received_bytes as u32, &mut self.output);
+        if !matches!(self.state, State::Handshake(_))
+            && let Some(received_bytes) = self.traffic.take_acknowledgement()
+        {
+            answer::acknowledgement(received_bytes, &mut self.output);
         }
         Ok(())
     }
@@ -272,7 +264,7 @@ impl Session {
                 self.reader.handle_chunk_size(control_number(&message)?).map_err(SessionError::Chunk)?;
             }
             message_type::ABORT => self.reader.handle_abort(control_number(&message)?),
-            message_type::WINDOW_ACK_SIZE => self.ack_window_bytes = control_number(&message)?.max(1),
+            message_type::WINDOW_ACK_SIZE => self.traffic.handle_window(control_number(&message)?),
             message_type::ACKNOWLEDGEMENT | message_type::SET_PEER_BANDWIDTH => {}
             message_type::USER_CONTROL => self.handle_user_control(&message.body),
             message_type::AUDIO => self.handle_media(TrackKind::Audio, message.stamp_ms, message.body),

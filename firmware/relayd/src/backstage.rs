@@ -23,6 +23,7 @@ use crate::advice::advise;
 use crate::carry::Carriers;
 use crate::health;
 use crate::publish::Roster;
+use crate::pull::Pulls;
 use crate::secrets::{STREAMS_MAX, Secret};
 use crate::status::Facts;
 
@@ -32,6 +33,7 @@ pub(crate) struct Office {
     pub(crate) admission: Arc<Admission>,
     /// None at a box by itself.
     pub(crate) carriers: Option<Arc<Carriers>>,
+    pub(crate) pulls: Arc<Pulls>,
     pub(crate) pin: Secret,
     pub(crate) started: Instant,
     pub(crate) rtmp: SocketAddr,
@@ -71,6 +73,7 @@ impl Office {
             target_duration_s,
             part_target_ms: facts.part_target_ms,
             encoder: facts.encoder.clone(),
+            source: self.pulls.view(name),
         }
     }
 
@@ -177,7 +180,7 @@ impl Backstage for Office {
                 access: self.admission.access(name),
                 access_fixed: self.admission.is_fixed(name),
                 key: self.roster.keys().key(name).map(|key| key.expose().to_owned()).unwrap_or_default(),
-                advice: advise(&facts, trouble),
+                advice: [self.pulls.advice(name), advise(&facts, trouble)].concat(),
                 history: facts.history.into(),
             }
         });
@@ -280,6 +283,7 @@ impl Backstage for Office {
                 }
             }
         }
+        self.pulls.metrics(&mut out);
         self.carried_metrics(&mut out);
         let packager = self.roster.packager();
         let mut one = |name: &str, kind: &str, help: &str, value: u64| {
@@ -308,7 +312,7 @@ impl Backstage for Office {
     }
 
     fn health(&self) -> Health {
-        health::check(&self.roster)
+        health::check(&self.roster, &self.pulls)
     }
 
     fn check_pin(&self, pin: &str) -> bool {

@@ -3,8 +3,9 @@
 use serve::{Health, HealthProblem};
 
 use crate::publish::Roster;
+use crate::pull::Pulls;
 
-pub(crate) fn check(roster: &Roster) -> Health {
+pub(crate) fn check(roster: &Roster, pulls: &Pulls) -> Health {
     let mut problems = Vec::new();
     let mut say = |code: &str, text: String| problems.push(HealthProblem { code: code.to_owned(), text });
     let publishing = roster.store().names().iter().any(|name| roster.slot(name).status.facts().publishing);
@@ -23,5 +24,6 @@ pub(crate) fn check(roster: &Roster) -> Health {
             );
         }
     }
+    problems.extend(pulls.problems());
     Health { ok: problems.is_empty(), problems }
 }

@@ -23,7 +23,7 @@ mod shape;
 mod tests;
 
 pub(crate) use fetch::{Client, resolve};
-pub(crate) use m3u8::{MediaPlaylist, Playlist, parse};
+pub(crate) use m3u8::{MediaPlaylist, Multivariant, Playlist, parse};
 use report::Report;
 use rule::Severity;
 

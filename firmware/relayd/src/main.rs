@@ -26,6 +26,7 @@ mod owner;
 mod pipeline;
 mod probe;
 mod publish;
+mod pull;
 mod run;
 mod secrets;
 mod settings;

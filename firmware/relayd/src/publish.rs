@@ -1,8 +1,8 @@
 //! The desk at which publishers report: whose key it is, who has the stream now, who was turned away and why.
 //!
 //! ```text
-//! open(key) -> slot of the stream -> revoke the older publication -> new pipeline
-//!                                                                      (begins when the older one is done)
+//! open(key)  -> slot of the stream -> revoke the older publication -> new pipeline
+//! pull(name) -> slot of the stream -> only if nobody is there -------> (begins when the older one is done)
 //! ```
 
 use std::collections::{BTreeMap, VecDeque};
@@ -138,6 +138,47 @@ impl Roster {
         self.slot(name).revoke(why);
     }
 
+    /// Opens the publication of a stream that is pulled; none while a publisher has it.
+    pub(crate) fn pull(&self, name: &StreamName) -> Result<Option<Box<dyn Publication>>, Refusal> {
+        if self.keys().key(name).is_none() {
+            return Err(Refusal::Other(
+                "the stream was removed: take it out of the settings as well".to_owned(),
+            ));
+        }
+        let (live, slot) = self.place(name)?;
+        let Some((revoke, revocation)) = slot.take() else { return Ok(None) };
+        if let Some(greeting) = self.greeting.get() {
+            (greeting.begins)(&live);
+        }
+        Ok(Some(Box::new(self.feed(live, slot, revoke, revocation, Giver::Pull))))
+    }
+
+    fn place(&self, name: &StreamName) -> Result<(Arc<Live>, Arc<Slot>), Refusal> {
+        if let Some(greeting) = self.greeting.get() {
+            (greeting.coming)(name);
+        }
+        let live = self.store.live(name.as_str()).map_err(|error| Refusal::Other(error.to_string()))?;
+        Ok((live, self.slot(name)))
+    }
+
+    /// A publication that has its place, and its pipeline.
+    fn feed(
+        &self,
+        live: Arc<Live>,
+        slot: Arc<Slot>,
+        revoke: watch::Sender<Option<CloseReason>>,
+        revocation: Revocation,
+        giver: Giver,
+    ) -> Feed {
+        let (batches, inbox) = mpsc::channel(BATCHES_MAX);
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let changed = self.greeting.get().map(|greeting| Arc::clone(&greeting.changed));
+        let pipeline =
+            Pipeline::new(Arc::clone(&live), Arc::clone(&slot), self.packager.clone(), self.cutter, changed);
+        tokio::spawn(pipeline::run(pipeline, inbox, Arc::clone(&waiting), revoke));
+        Feed { live, slot, giver, insists: false, batches: Some(batches), waiting, revocation }
+    }
+
     /// Forgets a stream that was removed; its key is gone already.
     pub(crate) fn forget(&self, name: &StreamName) {
         self.disconnect(name, CloseReason::Refused(Refusal::WrongKey));
@@ -146,7 +187,43 @@ impl Roster {
     }
 }
 
+/// Who gives a publication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Giver {
+    Publisher,
+    /// This box itself, from another server.
+    Pull,
+}
+
 impl Slot {
+    /// Whether somebody publishes, or pulls.
+    pub(crate) fn is_held(&self) -> bool {
+        lock(&self.publisher).as_ref().is_some_and(|holder| holder.receiver_count() > 0)
+    }
+
+    /// Waits until nobody does.
+    pub(crate) async fn vacated(&self) {
+        loop {
+            let holder = lock(&self.publisher).clone();
+            match holder.filter(|holder| holder.receiver_count() > 0) {
+                Some(holder) => holder.closed().await,
+                None => return,
+            }
+        }
+    }
+
+    /// Takes the place if nobody has it.
+    fn take(&self) -> Option<(watch::Sender<Option<CloseReason>>, Revocation)> {
+        let mut publisher = lock(&self.publisher);
+        if publisher.as_ref().is_some_and(|holder| holder.receiver_count() > 0) {
+            return None;
+        }
+        let revoke = watch::Sender::new(None);
+        let revocation = revoke.subscribe();
+        *publisher = Some(revoke.clone());
+        Some((revoke, revocation))
+    }
+
     fn revoke(&self, why: CloseReason) {
         if let Some(older) = lock(&self.publisher).take() {
             older.send_replace(Some(why));
@@ -172,27 +249,18 @@ impl Desk for Roster {
             return Err(Refusal::UnknownApplication);
         }
         let name = self.keys().find(request.key).ok_or(Refusal::WrongKey)?;
-        if let Some(greeting) = self.greeting.get() {
-            (greeting.coming)(&name);
-        }
-        let live = self.store.live(name.as_str()).map_err(|error| Refusal::Other(error.to_string()))?;
-        let slot = self.slot(&name);
+        let (live, slot) = self.place(&name)?;
         slot.greet()?;
         if let Some(greeting) = self.greeting.get() {
             (greeting.begins)(&live);
         }
         slot.revoke(CloseReason::TakenOver);
-        let (revoke, revocation) = watch::channel(None);
+        let revoke = watch::Sender::new(None);
+        let revocation = revoke.subscribe();
         *lock(&slot.publisher) = Some(revoke.clone());
         tracing::info!(stream.id = %name, tls = request.tls, "a publisher came");
         tracing::debug!(stream.id = %name, peer = %request.peer, "its address");
-        let (batches, inbox) = mpsc::channel(BATCHES_MAX);
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let changed = self.greeting.get().map(|greeting| Arc::clone(&greeting.changed));
-        let pipeline =
-            Pipeline::new(Arc::clone(&live), Arc::clone(&slot), self.packager.clone(), self.cutter, changed);
-        tokio::spawn(pipeline::run(pipeline, inbox, Arc::clone(&waiting), revoke));
-        Ok(Box::new(Feed { live, slot, insists: false, batches: Some(batches), waiting, revocation }))
+        Ok(Box::new(self.feed(live, slot, revoke, revocation, Giver::Publisher)))
     }
 
     fn refused(&self, peer: SocketAddr, reason: &Refusal) {
@@ -224,6 +292,7 @@ impl Desk for Roster {
 struct Feed {
     live: Arc<Live>,
     slot: Arc<Slot>,
+    giver: Giver,
     /// The publisher connects again by itself, unless it is refused when it asks to publish.
     insists: bool,
     batches: Option<mpsc::Sender<Vec<Event>>>,
@@ -239,7 +308,9 @@ impl Publication for Feed {
         }
         for event in events.iter() {
             if let Event::Metadata(metadata) = event {
-                self.insists = metadata.encoder.as_ref().is_some_and(|encoder| encoder.contains(INSISTING));
+                // A server that is pulled from passes on what its own publisher says of itself.
+                self.insists = self.giver == Giver::Publisher
+                    && metadata.encoder.as_ref().is_some_and(|encoder| encoder.contains(INSISTING));
             }
         }
         let bytes: usize = events.iter().map(pipeline::event_bytes).sum();
@@ -262,7 +333,12 @@ impl Publication for Feed {
         }
         // The pipeline ends when its inbox does.
         self.batches = None;
-        tracing::info!(stream.id = %self.live.name(), reason = ?why, "the publisher is gone");
+        match self.giver {
+            Giver::Publisher => {
+                tracing::info!(stream.id = %self.live.name(), reason = ?why, "the publisher is gone");
+            }
+            Giver::Pull => tracing::debug!(stream.id = %self.live.name(), reason = ?why, "a pull is over"),
+        }
     }
 
     fn revoked(&self) -> Revocation {

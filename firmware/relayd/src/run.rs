@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -31,6 +31,7 @@ use crate::inside::{Door, Meters, Neighbourhood};
 use crate::intake::Intake;
 use crate::joined::joined;
 use crate::publish::{Greeting, Roster};
+use crate::pull::{PullFragment, Pulls};
 use crate::secrets::{Keys, pin, replace};
 use crate::settings::{Fragment, HttpFragment, IngestFragment, Settings, Standalone};
 use crate::status::unix_ms;
@@ -59,6 +60,9 @@ pub(crate) struct Args {
     /// A stream of this box; without KEY one is made and kept.
     #[arg(long, value_name = "NAME[:KEY]")]
     stream: Vec<String>,
+    /// A stream to take from another server: rtmp(s)://HOST/APP/STREAM or http(s)://HOST/....m3u8
+    #[arg(long, value_name = "NAME=URL")]
+    pull: Vec<String>,
 }
 
 /// Where the box listens, for people and programs: `addresses.json` in the data directory.
@@ -72,6 +76,8 @@ struct Addresses {
 
 pub(crate) fn run(args: Args) -> Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    // It warns of each bad packet, of which a server that is pulled from may send any number.
+    let filter = filter.add_directive("mpeg2ts_reader=off".parse().context("a directive")?);
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     let (settings, given) = settings(args)?;
@@ -109,12 +115,17 @@ fn settings(args: Args) -> Result<(Settings, Vec<(String, String)>)> {
             }
         }
     }
+    if !args.pull.is_empty() {
+        tracing::warn!("an address on the command line can be read by every user of this machine");
+    }
+    let pull = args.pull.iter().map(|said| PullFragment::flag(said)).collect::<Result<_>>()?;
     let flags = Fragment {
         standalone: args.standalone.then_some(Standalone::Yes),
         data_dir: args.data_dir,
         ingest: IngestFragment { rtmp: args.rtmp, rtmps: args.rtmps, ..IngestFragment::default() },
         http: HttpFragment { http: args.http, https: args.https, ..HttpFragment::default() },
         streams,
+        pull,
         ..Fragment::default()
     };
     Ok((Settings::read(args.config.as_deref(), flags)?, given))
@@ -145,7 +156,7 @@ async fn serve(settings: &Settings, given: &[(String, String)]) -> Result<End> {
     }
     let config = PackagerConfig {
         registry: Some(data_dir.join("gstreamer-registry.bin")),
-        ..PackagerConfig::new(packager(settings.packager.as_deref())?)
+        ..PackagerConfig::new(settings.packager()?)
     };
     let intake = Intake::start()?;
     let packager = {
@@ -153,6 +164,7 @@ async fn serve(settings: &Settings, given: &[(String, String)]) -> Result<End> {
         Packager::new(config)
     };
     let roster = Arc::new(Roster::new(keys, Arc::clone(&store), packager, settings.cutter));
+    let pulls = Arc::new(Pulls::open(&settings.pulls, settings.ingest)?);
     let pulse = Pulse::default();
     let lobby = Arc::new(Lobby::new(settings)?);
     let member = match settings.standalone {
@@ -178,6 +190,7 @@ async fn serve(settings: &Settings, given: &[(String, String)]) -> Result<End> {
         roster: Arc::clone(&roster),
         admission,
         carriers: carrying.as_ref().map(|(carriers, _)| Arc::clone(carriers)),
+        pulls: Arc::clone(&pulls),
         pin,
         started: Instant::now(),
         rtmp: doors.addresses.rtmp,
@@ -192,7 +205,11 @@ async fn serve(settings: &Settings, given: &[(String, String)]) -> Result<End> {
     let limits = serve::Limits::default();
     let server = Arc::new(serve::Server::new(Arc::clone(&store), Arc::new(office), policy, limits));
     let member = member.map(|(steward, plan)| Membership { steward, plan, carrying });
+    // They have no door of their own, and end with the set.
+    let mut pulling = tokio::task::JoinSet::new();
+    pulls.begin(&roster, &mut pulling, intake.handle());
     let ended = doors.attend(settings, roster, server, &intake, member, pulse).await;
+    drop(pulling);
     drop(intake);
     store.close();
     ended
@@ -371,20 +388,6 @@ fn keys(settings: &Settings, given: &[(String, String)]) -> Result<Keys> {
         }
     }
     Ok(keys)
-}
-
-/// `relaybox-media`: as set, or beside this binary, or where the package puts it.
-fn packager(set: Option<&Path>) -> Result<PathBuf> {
-    if let Some(path) = set {
-        return Ok(path.to_owned());
-    }
-    let own = std::env::current_exe().context("finding this binary")?;
-    let beside = own.with_file_name("relaybox-media");
-    let packaged = Path::new("/usr/lib/relaybox/relaybox-media");
-    match [beside.as_path(), packaged].into_iter().find(|path| path.is_file()) {
-        Some(path) => Ok(path.to_owned()),
-        None => bail!("relaybox-media is neither {} nor {}", beside.display(), packaged.display()),
-    }
 }
 
 /// The open ports.

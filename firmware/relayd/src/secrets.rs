@@ -28,6 +28,10 @@ const PIN_DIGITS: usize = 6;
 pub(crate) struct Secret(String);
 
 impl Secret {
+    pub(crate) fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }

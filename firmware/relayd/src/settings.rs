@@ -15,6 +15,8 @@ use stream::{StreamName, Ticks};
 use trust::Access;
 use wire::WatchUrl;
 
+use crate::pull::{self, PullFragment, Wanted};
+
 /// Any part of the settings. Flags override a file field by field.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -32,6 +34,8 @@ pub(crate) struct Fragment {
     pub(crate) relay: RelayFragment,
     /// Names of streams to make if they are not there; their keys are made and kept.
     pub(crate) streams: Vec<String>,
+    /// Streams to take from other servers.
+    pub(crate) pull: Vec<PullFragment>,
 }
 
 /// Whether the box is by itself: `true`, `false` or `"until-joined"`.
@@ -180,14 +184,16 @@ pub(crate) struct Settings {
     pub(crate) cache_dir: Option<PathBuf>,
     pub(crate) window: WindowLimits,
     pub(crate) cutter: stream::cutter::Settings,
-    pub(crate) packager: Option<PathBuf>,
+    packager: Option<PathBuf>,
     pub(crate) mesh_mode: Mode,
     pub(crate) mesh_interface: String,
     pub(crate) mesh_port: u16,
     pub(crate) upload_bps_max: Option<u64>,
     pub(crate) guards_line: bool,
     pub(crate) relays: bool,
+    /// Those that are pulled among them.
     pub(crate) streams: Vec<StreamName>,
+    pub(crate) pulls: Vec<Wanted>,
     pub(crate) access: Access,
     pub(crate) access_fixed: BTreeMap<StreamName, Access>,
     pub(crate) household: bool,
@@ -215,9 +221,24 @@ impl Settings {
         Self::check(fragment.overlaid(flags))
     }
 
+    /// `relaybox-media`: as set, or beside this binary, or where the package puts it.
+    pub(crate) fn packager(&self) -> Result<PathBuf> {
+        if let Some(path) = &self.packager {
+            return Ok(path.clone());
+        }
+        let own = std::env::current_exe().context("finding this binary")?;
+        let beside = own.with_file_name("relaybox-media");
+        let packaged = Path::new("/usr/lib/relaybox/relaybox-media");
+        match [beside.as_path(), packaged].into_iter().find(|path| path.is_file()) {
+            Some(path) => Ok(path.to_owned()),
+            None => bail!("relaybox-media is neither {} nor {}", beside.display(), packaged.display()),
+        }
+    }
+
     fn check(fragment: Fragment) -> Result<Self> {
-        let Fragment { name, standalone, data_dir, ingest, http, cache, media, mesh, watch, relay, streams } =
+        let Fragment { name, standalone, data_dir, ingest, http, cache, media, mesh, watch, relay, .. } =
             fragment;
+        let pulls = pull::check(fragment.pull)?;
         let name = name.unwrap_or_else(|| "relaybox".to_owned());
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
         ensure!(
@@ -236,10 +257,12 @@ impl Settings {
             (None, None) => None,
             _ => bail!("http.certificate and http.private_key go together"),
         };
-        let streams = streams
+        let mut streams = fragment
+            .streams
             .iter()
             .map(|name| name.parse().with_context(|| format!("streams: {name:?}")))
             .collect::<Result<Vec<StreamName>>>()?;
+        streams.extend(pulls.iter().map(|wanted| wanted.name.clone()));
         let access_fixed = watch
             .streams
             .iter()
@@ -325,6 +348,7 @@ impl Settings {
             upload_bps_max: relay.upload_kbps_max.map(|kbps| kbps.saturating_mul(1000)),
             relays: relay.enabled.unwrap_or(true),
             streams,
+            pulls,
             access: watch.access.unwrap_or_default(),
             access_fixed,
             household: watch.household.unwrap_or(true),
@@ -382,6 +406,7 @@ impl Fragment {
             watch: self.watch,
             relay: self.relay,
             streams: [self.streams, over.streams].concat(),
+            pull: [self.pull, over.pull].concat(),
         }
     }
 }
@@ -426,6 +451,13 @@ mod tests {
         check("[mesh]\nmode = 'external'\ninterface = 'tailscale0'", Ok(()));
         check("[mesh]\nmode = 'external'", Err("is named by mesh.interface"));
         check("[mesh]\nmode = 'extern'", Err("unknown variant `extern`"));
+        check("[[pull]]\nname = 'ana'\nurl = 'rtmp://srs.example/live/ana'", Ok(()));
+        check(
+            "[[pull]]\nname = 'ana'\nurl = 'srt://srs.example/live'",
+            Err("pull: the url of ana: begins with"),
+        );
+        check("[[pull]]\nname = 'ana'", Err("missing field `url`"));
+        check("[[pull]]\nname = 'a'\nurl = 'rtmp://a/b/c'\nkey = 'x'", Err("unknown field `key`"));
     }
 
     #[test]

@@ -125,8 +125,9 @@ impl Call<'_> {
     /// `/live/NAME/status.json`.
     pub(crate) fn status(server: &Server, name: &StreamName) -> Answer {
         let streams = server.backstage.streams();
-        let status = streams.iter().find(|status| status.name == name.as_str());
-        json(status.ok_or_else(|| Problem::not_found("there is no such stream"))?)
+        let status = streams.into_iter().find(|status| status.name == name.as_str());
+        let status = status.ok_or_else(|| Problem::not_found("there is no such stream"))?;
+        json(&StreamStatus { source: None, ..status })
     }
 
     pub(crate) fn health(server: &Server) -> Answer {

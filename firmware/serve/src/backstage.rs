@@ -153,7 +153,31 @@ pub struct AudioStatus {
     pub channels: u8,
 }
 
-/// What anyone may know about a stream.
+/// How it stands with another server, from which a stream is pulled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceState {
+    Connecting,
+    /// The server is there, and sends nothing yet.
+    Waiting,
+    /// Media comes.
+    Live,
+    /// A publisher here has the stream.
+    Held,
+    Failed,
+}
+
+/// Where a stream comes from that this box pulls.
+#[derive(Clone, Debug, Serialize)]
+pub struct SourceView {
+    /// `pulled from HOST`: without keys.
+    pub text: String,
+    pub state: SourceState,
+    /// Why nothing comes: a plain sentence, without keys and without a full stop.
+    pub trouble: Option<String>,
+}
+
+/// What is known about a stream. Who watches hears all of it but [`StreamStatus::source`].
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct StreamStatus {
     pub name: String,
@@ -172,6 +196,8 @@ pub struct StreamStatus {
     pub target_duration_s: Option<u32>,
     pub part_target_ms: Option<u32>,
     pub encoder: Option<String>,
+    /// None for a stream that is published here, or that another box gives.
+    pub source: Option<SourceView>,
 }
 
 /// For whoever has the PIN.

@@ -39,8 +39,8 @@ use crate::session::Sessions;
 
 pub use backstage::{
     Advice, AudioStatus, Backstage, BackstageError, BoxView, Health, HealthProblem, HistoryPoint, LinkView,
-    LinkWish, RefusalView, Severity, StreamState, StreamStatus, StudioStream, StudioView, VideoStatus,
-    Wanted, Wanting,
+    LinkWish, RefusalView, Severity, SourceState, SourceView, StreamState, StreamStatus, StudioStream,
+    StudioView, VideoStatus, Wanted, Wanting,
 };
 pub use listener::{Limits, serve_http, serve_https, serve_io};
 pub use policy::Policy;

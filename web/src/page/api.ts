@@ -25,6 +25,14 @@ export interface ListedStream {
   viewers: number;
 }
 
+/** A stream that the box takes from another server: "held" while a publisher here has it. */
+export interface Source {
+  /** "pulled from HOST". */
+  text: string;
+  state: "connecting" | "waiting" | "live" | "held" | "failed";
+  trouble: string | null;
+}
+
 export interface StreamStatus extends ListedStream {
   codecs: string | null;
   bitrate_bps: number | null;
@@ -35,6 +43,8 @@ export interface StreamStatus extends ListedStream {
   target_duration_s: number | null;
   part_target_ms: number | null;
   encoder: string | null;
+  /** Null for a stream that is published here, and for viewers. */
+  source: Source | null;
 }
 
 export interface WatchList {

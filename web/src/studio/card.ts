@@ -1,6 +1,6 @@
 // One stream on the streamer's page: preview, facts, graphs, advice, and what OBS needs.
 
-import { ApiError, ask, type Advice, type StudioStream } from "../page/api";
+import { ApiError, ask, type Advice, type Source, type StudioStream } from "../page/api";
 import { place, rtmpAddress, thisBox } from "../page/addresses";
 import { copyField } from "../page/copy";
 import { h, renew, say } from "../page/dom";
@@ -10,6 +10,13 @@ import { confirmed } from "./confirm";
 import { Graph } from "./graph";
 
 const STATE_WORDS = { live: "Live", waiting: "Starting", offline: "Offline" } as const;
+const SOURCE_WORDS: Record<Source["state"], string> = {
+  connecting: "The box is connecting.",
+  waiting: "The server is there, and nothing comes yet.",
+  live: "The picture appears with its first whole group of pictures.",
+  held: "An encoder here has it now.",
+  failed: "It does not come now.",
+};
 
 export class StreamCard {
   readonly element: HTMLElement;
@@ -85,7 +92,7 @@ export class StreamCard {
     this.#details.hidden = !live;
     if (this.#was !== status.state) {
       // The addresses are wanted while nothing is live; later they are in the way.
-      this.#setup.open = !live;
+      this.#setup.open = !live && !status.source;
       this.#was = status.state;
       void this.#preview(live);
     }
@@ -94,9 +101,12 @@ export class StreamCard {
   }
 
   #factsOf({ status }: StudioStream): string {
+    const { source } = status;
+    if (status.state !== "live" && source) return `This stream is ${source.text}. ${SOURCE_WORDS[source.state]}`;
     if (status.state !== "live") return status.state === "waiting" ? "The encoder is connected. The picture appears with its first whole group of pictures." : "Start streaming in OBS and the picture appears here.";
     const since = status.since_unix_ms ? duration((Date.now() - status.since_unix_ms) / 1000) : "";
-    return [since && `${since} on air`, picture(status), count(status.viewers, "viewer"), status.encoder ?? ""].filter(Boolean).join(" · ");
+    const from = source && (source.state === "held" ? "from an encoder here" : source.text);
+    return [since && `${since} on air`, from, picture(status), count(status.viewers, "viewer"), status.encoder ?? ""].filter(Boolean).join(" · ");
   }
 
   #figures({ status, history }: StudioStream): void {

@@ -21,12 +21,12 @@ const RATES: [u32; 13] =
 const RATE_RANGE: std::ops::RangeInclusive<u32> = 7_350..=96_000;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum AacError {
+pub(crate) enum AacError {
     CutOff,
     Unsupported(String),
 }
 
-pub(super) fn parse(record: &[u8]) -> Result<AudioFormat, AacError> {
+pub(crate) fn parse(record: &[u8]) -> Result<AudioFormat, AacError> {
     let mut bits = Bits::new(record);
     let mut object_type = object_type(&mut bits).ok_or(AacError::CutOff)?;
     let sample_rate = rate(&mut bits)?;

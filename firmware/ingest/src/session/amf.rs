@@ -70,7 +70,6 @@ impl Value {
         pairs.iter().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 
-    #[cfg(any(test, feature = "script"))]
     pub(crate) fn object<const N: usize>(pairs: [(&str, Self); N]) -> Self {
         Self::Object(pairs.map(|(key, value)| (key.to_owned(), value)).into())
     }

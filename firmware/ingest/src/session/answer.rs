@@ -19,6 +19,11 @@ const CAPS_EX: f64 = 4.0;
 const VIDEO_FOUR_CC: [&str; 3] = ["avc1", "hvc1", "av01"];
 const AUDIO_FOUR_CC: [&str; 2] = ["mp4a", "Opus"];
 
+/// What is carried, by Enhanced RTMP's names.
+pub(super) fn four_ccs() -> impl Iterator<Item = &'static str> {
+    VIDEO_FOUR_CC.into_iter().chain(AUDIO_FOUR_CC)
+}
+
 pub(super) fn connect_accepted(
     transaction: f64,
     enhanced: bool,
@@ -46,7 +51,7 @@ pub(super) fn connect_accepted(
 }
 
 fn enhanced_fields() -> Vec<(String, Value)> {
-    let list = VIDEO_FOUR_CC.iter().chain(&AUDIO_FOUR_CC).map(|name| Value::string(name)).collect();
+    let list = four_ccs().map(Value::string).collect();
     let map = |names: &[&str]| {
         Value::Object(names.iter().map(|name| ((*name).to_owned(), Value::Number(CAN_FORWARD))).collect())
     };

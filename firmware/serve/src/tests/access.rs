@@ -181,6 +181,8 @@ async fn watching_is_open_and_tells_no_secret() {
     let status = bench.get("/live/demo/status.json", &[BOX]).await;
     assert_eq!(status.status, 200);
     assert!(!status.text().contains("s3cret"));
+    assert!(!status.text().contains("srs.example"), "where it is pulled from is not for viewers");
+    assert!(bench.get("/api/v1/streams", &[]).await.text().contains("pulled from srs.example"));
     bench.get("/live/other/status.json", &[BOX]).await.assert_problem(404);
     let health = bench.get("/healthz", &[BOX]).await;
     assert_eq!((health.status, health.text()), (200, "{\"ok\":true,\"problems\":[]}"));

@@ -20,8 +20,8 @@ use trust::{
 use wire::WatchUrl;
 
 use crate::{
-    Backstage, BackstageError, BoxView, Health, Limits, LinkView, LinkWish, Policy, Server, StreamStatus,
-    StudioStream, StudioView,
+    Backstage, BackstageError, BoxView, Health, Limits, LinkView, LinkWish, Policy, Server, SourceState, SourceView,
+    StreamStatus, StudioStream, StudioView,
 };
 
 pub(super) const EPOCH: &str = "0000000000000abc";
@@ -300,7 +300,10 @@ pub(super) fn link(stream: &str, from: u64, until: u64) -> String {
 }
 
 fn status() -> StreamStatus {
-    StreamStatus { name: "demo".into(), encoder: Some("OBS".into()), ..StreamStatus::default() }
+    let text = "pulled from srs.example".into();
+    let source = SourceView { text, state: SourceState::Live, trouble: None };
+    let encoder = Some("OBS".into());
+    StreamStatus { name: "demo".into(), encoder, source: Some(source), ..StreamStatus::default() }
 }
 
 impl Backstage for Stage {
