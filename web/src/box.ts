@@ -1,10 +1,11 @@
 // The box's page: who it is, what is live, how to watch and how to stream. Health only if the box lets this visitor
 // read it; otherwise that part stays away.
 
-import { ask, type Box, type ListedStream, type WatchList } from "./page/api";
+import { ask, type Box, type Giving, type ListedStream, type WatchList } from "./page/api";
 import { elsewhere, place } from "./page/addresses";
 import { h, main, renew, say } from "./page/dom";
 import { bytes, count, duration, picture } from "./page/format";
+import { factsOf } from "./studio/giving";
 
 const LIST_MS = 2000;
 const BOX_MS = 10_000;
@@ -111,9 +112,11 @@ async function refreshBox(): Promise<void> {
     ["Kept for viewers", `${bytes(box.cache_bytes)} of ${bytes(box.cache_bytes_max)}`],
     ["Takes streams on", [box.rtmp_port ? `RTMP ${box.rtmp_port}` : "", box.rtmps_port ? `RTMPS ${box.rtmps_port}` : ""].filter(Boolean).join(", ") || "nothing"],
   ];
+  const giving = await ask<Giving | null>("/api/v1/giving").catch(() => null);
   about.hidden = false;
-  renew(about, JSON.stringify(facts), () => [
+  renew(about, JSON.stringify([facts, giving && factsOf(giving)]), () => [
     h("h2", { id: "about" }, "About this box"),
     h("dl", {}, ...facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
+    giving && h("p", { class: "hint" }, factsOf(giving), " ", h("a", { href: "/studio#giving" }, "Change it")),
   ]);
 }

@@ -6,6 +6,7 @@ import { h, main, renew, say } from "./page/dom";
 import { clockTime } from "./page/format";
 import { creation } from "./studio/creation";
 import { StreamCard } from "./studio/card";
+import { GivingPanel } from "./studio/giving";
 import { login } from "./studio/login";
 
 const REFRESH_MS = 1000;
@@ -40,10 +41,11 @@ async function work(first: Studio): Promise<void> {
   const cards = new Map<string, StreamCard>();
   const list = h("div", { class: "cards" });
   const lost = h("p", { class: "alert bad", role: "status", hidden: true });
+  const giving = new GivingPanel();
   const refusals = h("section", { class: "refusals", "aria-labelledby": "refusals" });
   const leave = h("button", { type: "button", class: "button quiet" }, "Lock");
   leave.addEventListener("click", () => void ask("/api/v1/session", { method: "DELETE" }).catch(() => {}));
-  room.replaceChildren(h("div", { class: "studio-head" }, h("h1", {}, "Studio"), leave), lost, list, creation(() => {}), refusals);
+  room.replaceChildren(h("div", { class: "studio-head" }, h("h1", {}, "Studio"), leave), lost, list, creation(() => {}), giving.element, refusals);
 
   let studio: Studio | null = first;
   try {
@@ -51,6 +53,7 @@ async function work(first: Studio): Promise<void> {
       if (studio) {
         refresh(studio, cards, list);
         showRefusals(refusals, studio);
+        void giving.refresh();
       }
       lost.hidden = studio !== null;
       if (!studio) say(lost, "The box does not answer. What you see is from before; trying again…");

@@ -17,7 +17,7 @@ const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; font-sr
 
 /** Starts it. `scene` may be changed while it runs. */
 export async function startFixture({ port = 0, media = true } = {}) {
-  const scene = { live: media, studioOpen: false, boxOpen: true, problems: [], startedAt: Date.now() - 47 * 60_000, streams: ["studio-one", "garden"], refusals: true, advice: true, access: { garden: "link" }, fixed: false };
+  const scene = { live: media, studioOpen: false, boxOpen: true, problems: [], startedAt: Date.now() - 47 * 60_000, streams: ["studio-one", "garden"], refusals: true, advice: true, access: { garden: "link" }, fixed: false, giving: null, source: null };
   const dir = await mkdtemp(join(tmpdir(), "relaybox-fixture-"));
   const encoder = media ? encode(dir) : null;
   const server = createServer((request, response) => {
@@ -95,6 +95,11 @@ async function api(scene, path, request, response) {
     if (pin !== PIN) return problem(response, 401, "Wrong PIN.");
     return response.writeHead(204, { "set-cookie": "session=fixture; HttpOnly; SameSite=Strict; Path=/" }).end();
   }
+  if (path === "/api/v1/giving") {
+    if (request.method !== "PUT") return json(response, scene.giving);
+    scene.giving = { ...scene.giving, wish: JSON.parse(await body(request)) };
+    return response.writeHead(204).end();
+  }
   if (!open) return problem(response, 401, "The studio needs a session.");
   if (path === "/api/v1/session") return response.writeHead(204, { "set-cookie": "session=; Max-Age=0; Path=/" }).end();
   if (path === "/api/v1/studio") return json(response, studio(scene));
@@ -155,11 +160,12 @@ function liveStatus(scene, name) {
     target_duration_s: 9,
     part_target_ms: 200,
     encoder: "obs-output module (libobs version 30.2)",
+    source: scene.source,
   };
 }
 
 function offline(name) {
-  return { name, state: "offline", since_unix_ms: null, video: null, audio: null, codecs: null, bitrate_bps: null, viewers: 0, keyframe_interval_ms: null, keyframe_interval_ms_max: null, skew_ms: null, drift_ppm: null, target_duration_s: null, part_target_ms: null, encoder: null };
+  return { name, state: "offline", since_unix_ms: null, video: null, audio: null, codecs: null, bitrate_bps: null, viewers: 0, keyframe_interval_ms: null, keyframe_interval_ms_max: null, skew_ms: null, drift_ppm: null, target_duration_s: null, part_target_ms: null, encoder: null, source: null };
 }
 
 function listed({ name, state, since_unix_ms, video, audio, viewers }) {

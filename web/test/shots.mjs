@@ -11,6 +11,9 @@ const fixture = await startFixture();
 const browser = await launch();
 const complaints = [];
 
+const NIGHT = { from: "22:00", to: "07:00", limit_kbps: 0 };
+const GIVING = { wish: { limit_kbps: 3000, paused: false, zone: "Europe/Berlin", quiet: [NIGHT, { from: "12:00", to: "13:30", limit_kbps: 500 }] }, ceiling_kbps: null, now_kbps: 0, why: "quiet", until: "07:00", local_time: "22:14", zone_here: "Etc/UTC", sending_bps: 0 };
+
 const VIEWS = {
   box: { path: "/" },
   "box-fold": { path: "/", act: (page) => page.locator(".stream summary").first().click() },
@@ -25,6 +28,9 @@ const VIEWS = {
   studio: { path: "/studio", scene: { studioOpen: true }, settled: async (page) => { await page.locator(".graph-line").first().waitFor(); await page.locator(".screen .stage[data-state=playing]").waitFor(); await page.waitForTimeout(1500); } },
   "studio-link": { path: "/studio", scene: { studioOpen: true, live: false, streams: ["studio-one"], refusals: false }, settled: async (page) => { await page.getByText("Who may watch").first().click(); await page.getByLabel("By link").check(); await page.getByLabel("For whom").fill("ana"); await page.getByRole("button", { name: "Make a link" }).click(); await page.getByText("Good until").waitFor(); } },
   "studio-empty": { path: "/studio", scene: { studioOpen: true, live: false, streams: ["studio-one"], refusals: false }, settled: (page) => page.locator(".card").waitFor() },
+  giving: { path: "/studio", scene: { studioOpen: true, live: false, streams: ["studio-one"], refusals: false, giving: GIVING }, settled: async (page) => { await page.getByText("Limit and quiet hours").click(); await page.getByLabel("Quiet hours").locator("li").first().waitFor(); } },
+  "box-giving": { path: "/", scene: { live: false, streams: ["studio-one"], studioOpen: true, giving: { ...GIVING, why: "limit", now_kbps: 3000, until: null, sending_bps: 1_240_000 } }, settled: (page) => page.getByText("Change it").waitFor() },
+  "studio-pulled": { path: "/studio", scene: { studioOpen: true, refusals: false, streams: ["studio-one"], source: { text: "pulled from srs.example.org", state: "live", trouble: null } }, settled: (page) => page.getByText("pulled from").waitFor() },
   confirm: { path: "/studio", scene: { studioOpen: true, live: false, streams: ["studio-one"] }, settled: async (page) => { await page.getByText("Remove stream…").click(); await page.locator("dialog").waitFor(); } },
 };
 

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use ingest::{CloseReason, Refusal};
 use relay::Tally;
 use serve::{
-    AudioStatus, Backstage, BackstageError, BoxView, Health, LinkView, LinkWish, StreamState, StreamStatus,
-    StudioStream, StudioView, VideoStatus, Wanting,
+    AudioStatus, Backstage, BackstageError, BoxView, GivingView, GivingWish, Health, LinkView, LinkWish,
+    StreamState, StreamStatus, StudioStream, StudioView, VideoStatus, Wanting,
 };
 use store::Live;
 use stream::{ObjectName, StreamName};
@@ -263,6 +263,14 @@ impl Backstage for Office {
     fn make_link(&self, name: &StreamName, wish: &LinkWish) -> Result<LinkView, BackstageError> {
         self.exists(name)?;
         self.admission.make_link(name, wish)
+    }
+
+    fn giving(&self) -> Option<GivingView> {
+        self.carriers.as_ref().map(|carriers| carriers.giving.view(carriers.sending_bps()))
+    }
+
+    fn set_giving(&self, wish: GivingWish) -> Result<(), BackstageError> {
+        self.carriers.as_ref().ok_or(BackstageError::NoFriends)?.giving.set(wish)
     }
 
     fn metrics(&self) -> String {

@@ -12,6 +12,8 @@ mod keep;
 mod line;
 mod origin;
 mod room;
+mod sending;
+mod wish;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,6 +34,7 @@ use crate::control::hour::Hour;
 use crate::control::kept::Kept;
 use crate::control::keys::Keys;
 use crate::control::talk::{Heard, Told};
+use crate::giving::Giving;
 use crate::inside::{Door, Inside};
 
 pub(crate) use house::Holder;
@@ -76,7 +79,9 @@ pub(crate) struct Carriers {
     desk: AsyncMutex<Desk>,
     pub(crate) origins: Origins,
     pub(crate) uplink: Uplink,
-    limit_bps: Option<u64>,
+    pub(crate) giving: Arc<Giving>,
+    began: Instant,
+    sending: Mutex<sending::Sending>,
     /// What the guard allowed at most of late, and when it allowed so much.
     recent: Mutex<Option<(u64, Instant)>>,
     guarded: bool,
@@ -94,18 +99,18 @@ pub(crate) struct Parts {
     pub(crate) told: watch::Receiver<Told>,
     pub(crate) inside: Inside,
     pub(crate) keys: Keys,
-    /// The friend's limit.
-    pub(crate) uplink_bps_max: Option<u64>,
+    /// The friend's wish.
+    pub(crate) giving: Arc<Giving>,
     /// Whether the household's line is guarded.
     pub(crate) guarded: bool,
 }
 
 impl Carriers {
     pub(crate) fn new(parts: Parts) -> Result<Arc<Self>> {
-        let Parts { store, kept, hour, heard, told, inside, keys, uplink_bps_max, guarded } = parts;
+        let Parts { store, kept, hour, heard, told, inside, keys, giving, guarded } = parts;
         let desk = Desk::new(kept.url.clone(), kept.pin, keys.identity.clone(), kept.mesh(), hour.clone())?;
         let uplink = Uplink::default();
-        uplink.set(uplink_bps_max);
+        uplink.set(giving.limit_bps());
         let origins = Origins::new(kept.chain.clone(), keys.identity, kept.mesh(), hour.clone());
         Ok(Arc::new(Self {
             store,
@@ -117,7 +122,9 @@ impl Carriers {
             desk: AsyncMutex::new(desk),
             origins,
             uplink,
-            limit_bps: uplink_bps_max,
+            giving,
+            began: Instant::now(),
+            sending: Mutex::default(),
             recent: Mutex::default(),
             guarded,
             leaving: watch::Sender::new(false),
@@ -143,8 +150,9 @@ impl Carriers {
     pub(crate) async fn receive(self: Arc<Self>, mut door: Door) {
         let mut guard = tokio::task::JoinSet::new();
         guard.spawn(Arc::clone(&self).offer());
-        if self.guarded && self.limit_bps != Some(0) {
-            guard.spawn(line::guard(Arc::clone(&self), self.limit_bps));
+        guard.spawn(Arc::clone(&self).obey());
+        if self.guarded {
+            guard.spawn(line::guard(Arc::clone(&self)));
         }
         while let Some(visitor) = door.accept().await {
             let house = Arc::new(Holder(Arc::clone(&self)));
@@ -294,7 +302,7 @@ impl Carriers {
         ParentsRequest {
             stream: name.clone(),
             uplink_bps: if gives { self.capacity() } else { Some(0) },
-            sending_bps: 0,
+            sending_bps: self.sending_bps(),
             viewers,
             takes: List::try_from(takes).unwrap_or_default(),
             failed: List::try_from(failed).unwrap_or_default(),

@@ -12,6 +12,7 @@ mod carry;
 mod clock;
 mod control;
 mod front;
+mod giving;
 mod health;
 #[allow(dead_code, reason = "it is the relay that talks to other boxes")]
 mod inside;

@@ -27,6 +27,7 @@ use crate::control::seek::Seeks;
 use crate::control::steward::Steward;
 use crate::control::talk::Told;
 use crate::front::Front;
+use crate::giving::Giving;
 use crate::inside::{Door, Meters, Neighbourhood};
 use crate::intake::Intake;
 use crate::joined::joined;
@@ -278,7 +279,7 @@ fn carrying(settings: &Settings, plan: &network::Plan, store: &Arc<Store>) -> Re
         told: plan.told.subscribe(),
         inside,
         keys: control::keys::Keys::open(&plan.dir)?,
-        uplink_bps_max: settings.upload_bps_max,
+        giving: Arc::new(Giving::open(&settings.data_dir, settings.upload_bps_max)?),
         guarded: settings.guards_line,
     })?;
     Ok((carriers, door))

@@ -15,7 +15,7 @@ use stream::StreamName;
 use trust::Access;
 
 use crate::Server;
-use crate::backstage::{Backstage, BackstageError, LinkWish, StreamStatus};
+use crate::backstage::{Backstage, BackstageError, GivingWish, LinkWish, StreamStatus};
 use crate::body::Body;
 use crate::gate::Gate;
 use crate::metrics::Turned;
@@ -81,6 +81,7 @@ impl Call<'_> {
     pub(crate) async fn answer(&self, route: Route<'_>, body: Incoming) -> Answer {
         let server = self.server;
         let delete = self.parts.method == Method::DELETE;
+        let put = self.parts.method == Method::PUT;
         match route {
             Route::ApiStreams => {
                 self.may_read()?;
@@ -95,6 +96,12 @@ impl Call<'_> {
             Route::ApiStudio => {
                 self.has_session()?;
                 let view = self.backstage(<dyn Backstage>::studio).await?;
+                json(&view)
+            }
+            Route::ApiGiving if put => self.set_giving(body).await,
+            Route::ApiGiving => {
+                self.may_read()?;
+                let view = self.backstage(<dyn Backstage>::giving).await?;
                 json(&view)
             }
             Route::ApiStudioStreams => self.create(body).await,
@@ -249,6 +256,14 @@ impl Call<'_> {
         Ok(done())
     }
 
+    async fn set_giving(&self, body: Incoming) -> Answer {
+        self.may_change()?;
+        let wish: GivingWish = self.read(body).await?;
+        let set = self.backstage(move |backstage| backstage.set_giving(wish)).await?;
+        set.map_err(|error| problem_of(&error))?;
+        Ok(done())
+    }
+
     async fn make_link(&self, name: StreamName, body: Incoming) -> Answer {
         self.may_change()?;
         let wish: LinkWish = self.read(body).await?;
@@ -293,9 +308,9 @@ impl Call<'_> {
 
 fn problem_of(error: &BackstageError) -> Problem {
     let status = match error {
-        BackstageError::NotFound => StatusCode::NOT_FOUND,
+        BackstageError::NotFound | BackstageError::NoFriends => StatusCode::NOT_FOUND,
         BackstageError::Exists | BackstageError::TooMany | BackstageError::Fixed => StatusCode::CONFLICT,
-        BackstageError::LinkTime => StatusCode::UNPROCESSABLE_ENTITY,
+        BackstageError::LinkTime | BackstageError::Giving(_) => StatusCode::UNPROCESSABLE_ENTITY,
         BackstageError::Failed(cause) => {
             tracing::error!(%cause, "a change of the streams could not be kept");
             StatusCode::INTERNAL_SERVER_ERROR

@@ -40,6 +40,10 @@ pub trait Backstage: Send + Sync + 'static {
     fn set_access(&self, name: &StreamName, access: Access) -> Result<(), BackstageError>;
     /// May block.
     fn make_link(&self, name: &StreamName, wish: &LinkWish) -> Result<LinkView, BackstageError>;
+    /// What the box gives other boxes; none at a box by itself.
+    fn giving(&self) -> Option<GivingView>;
+    /// May block.
+    fn set_giving(&self, wish: GivingWish) -> Result<(), BackstageError>;
     /// More metrics in Prometheus' text format.
     fn metrics(&self) -> String;
     fn health(&self) -> Health;
@@ -73,6 +77,11 @@ pub enum BackstageError {
     Fixed,
     #[error("a link is good for a minute at least, and for 366 days at most")]
     LinkTime,
+    #[error("this box is in no mesh, and gives nothing to other boxes")]
+    NoFriends,
+    /// What is wrong with a wish, in plain words.
+    #[error("{0}")]
+    Giving(String),
     #[error("the change could not be kept")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -86,6 +95,64 @@ pub struct LinkWish {
     /// For whom, so that the streamer can tell links apart.
     #[serde(default)]
     pub label: Option<Name>,
+}
+
+/// What a friend lets the box give other boxes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GivingWish {
+    /// On the line; none: as much as goes.
+    #[serde(default)]
+    pub limit_kbps: Option<u64>,
+    #[serde(default)]
+    pub paused: bool,
+    /// By whose clock quiet hours are, as IANA names it: `Europe/Berlin`. None: by this machine's.
+    #[serde(default)]
+    pub zone: Option<String>,
+    #[serde(default)]
+    pub quiet: Vec<QuietHours>,
+}
+
+/// A time of the day at which the box gives less; over midnight if `to` is before `from`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuietHours {
+    /// `HH:MM` on the clock on the wall.
+    pub from: String,
+    /// Not in it any more.
+    pub to: String,
+    #[serde(default)]
+    pub limit_kbps: u64,
+}
+
+/// What decides how much the box gives just now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GivingWhy {
+    /// Nobody wished anything: the box watches its line.
+    #[default]
+    Free,
+    Limit,
+    Quiet,
+    Paused,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct GivingView {
+    pub wish: GivingWish,
+    /// What the settings file allows at most.
+    pub ceiling_kbps: Option<u64>,
+    /// At most, just now; none: as much as goes.
+    pub now_kbps: Option<u64>,
+    pub why: GivingWhy,
+    /// When the quiet hours end.
+    pub until: Option<String>,
+    /// On the wall; none while the box does not know the time.
+    pub local_time: Option<String>,
+    /// The machine's own zone, where it has a name.
+    pub zone_here: Option<String>,
+    /// Over the last seconds, on the line.
+    pub sending_bps: u64,
 }
 
 /// A link that was made. It is kept nowhere.

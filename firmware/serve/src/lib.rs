@@ -38,9 +38,9 @@ use crate::metrics::Metrics;
 use crate::session::Sessions;
 
 pub use backstage::{
-    Advice, AudioStatus, Backstage, BackstageError, BoxView, Health, HealthProblem, HistoryPoint, LinkView,
-    LinkWish, RefusalView, Severity, SourceState, SourceView, StreamState, StreamStatus, StudioStream,
-    StudioView, VideoStatus, Wanted, Wanting,
+    Advice, AudioStatus, Backstage, BackstageError, BoxView, GivingView, GivingWhy, GivingWish, Health,
+    HealthProblem, HistoryPoint, LinkView, LinkWish, QuietHours, RefusalView, Severity, SourceState,
+    SourceView, StreamState, StreamStatus, StudioStream, StudioView, VideoStatus, Wanted, Wanting,
 };
 pub use listener::{Limits, serve_http, serve_https, serve_io};
 pub use policy::Policy;

@@ -42,6 +42,8 @@ pub(crate) enum Route<'a> {
     ApiStudioKey(StreamName),
     ApiStudioAccess(StreamName),
     ApiStudioLinks(StreamName),
+    /// What the box gives other boxes.
+    ApiGiving,
     Unknown,
 }
 
@@ -163,6 +165,7 @@ impl<'a> Route<'a> {
         match rest {
             "streams" => Some(Self::ApiStreams),
             "box" => Some(Self::ApiBox),
+            "giving" => Some(Self::ApiGiving),
             "session" => Some(Self::ApiSession),
             "studio" => Some(Self::ApiStudio),
             "studio/streams" => Some(Self::ApiStudioStreams),
@@ -214,6 +217,7 @@ impl<'a> Route<'a> {
             | Self::ApiStudioKey(_)
             | Self::ApiStudioAccess(_)
             | Self::ApiStudioLinks(_)
+            | Self::ApiGiving
             | Self::Unknown => None,
         }
     }
@@ -237,7 +241,8 @@ impl<'a> Route<'a> {
             | Self::ApiStudioStream(_)
             | Self::ApiStudioKey(_)
             | Self::ApiStudioAccess(_)
-            | Self::ApiStudioLinks(_) => Kind::Api,
+            | Self::ApiStudioLinks(_)
+            | Self::ApiGiving => Kind::Api,
             Self::Unknown => Kind::Unknown,
         }
     }
@@ -248,6 +253,7 @@ impl<'a> Route<'a> {
             Self::ApiSession => "POST, DELETE, OPTIONS",
             Self::ApiStudioStreams | Self::ApiStudioKey(_) | Self::ApiStudioLinks(_) => "POST, OPTIONS",
             Self::ApiStudioAccess(_) => "PUT, OPTIONS",
+            Self::ApiGiving => "GET, HEAD, PUT, OPTIONS",
             Self::ApiStudioStream(_) => "DELETE, OPTIONS",
             _ => "GET, HEAD, OPTIONS",
         }
@@ -288,6 +294,7 @@ mod tests {
             ("/api/v1/studio/streams/demo/key", Route::ApiStudioKey(name())),
             ("/api/v1/studio/streams/demo/access", Route::ApiStudioAccess(name())),
             ("/api/v1/studio/streams/demo/links", Route::ApiStudioLinks(name())),
+            ("/api/v1/giving", Route::ApiGiving),
         ] {
             assert_eq!(Route::of(path), route, "{path}");
         }

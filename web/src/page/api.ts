@@ -100,6 +100,28 @@ export interface StudioStream {
   advice: Advice[];
 }
 
+export interface QuietHours {
+  /** HH:MM on the clock on the wall. */
+  from: string;
+  to: string;
+  limit_kbps: number;
+}
+
+/** What the box gives other boxes; null at a box that is in no mesh. */
+export interface Giving {
+  wish: { limit_kbps: number | null; paused: boolean; zone: string | null; quiet: QuietHours[] };
+  /** What the settings file allows at most. */
+  ceiling_kbps: number | null;
+  /** At most, just now; null: as much as goes. */
+  now_kbps: number | null;
+  why: "free" | "limit" | "quiet" | "paused";
+  until: string | null;
+  /** Null while the box does not know the time. */
+  local_time: string | null;
+  zone_here: string | null;
+  sending_bps: number;
+}
+
 export interface RefusalNote {
   at_unix_ms: number;
   peer: string;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use stream::Millis;
-use swarm::guard::{Guard, Settings};
+use swarm::guard::Guard;
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use wire::stun::{self, Transaction};
@@ -34,11 +34,10 @@ const IDLE_AFTER: u32 = 10;
 /// Answers in a row that may be missing before the coordinator counts as away, and not the line as full.
 const AWAY_AFTER: u32 = 10;
 
-/// Never ends. `limit_bps` is the friend's.
-pub(super) async fn guard(carriers: Arc<Carriers>, limit_bps: Option<u64>) {
-    let settings = Settings { limit_bps: limit_bps.unwrap_or(LIMIT_BPS), paused: false, quiet: Vec::new() };
+/// Never ends.
+pub(super) async fn guard(carriers: Arc<Carriers>) {
     // What a friend allows is begun with, and given up only when the line gets slower.
-    let mut guard = Guard::new(settings, limit_bps);
+    let mut guard = Guard::new(carriers.wish(LIMIT_BPS), carriers.giving.limit_bps().filter(|bps| *bps > 0));
     loop {
         if let Err(error) = attend(&carriers, &mut guard).await {
             tracing::debug!(error = format!("{error:#}"), "the line is not probed");
@@ -80,12 +79,13 @@ async fn attend(carriers: &Carriers, guard: &mut Guard) -> Result<()> {
     let (mut sent, mut lost, mut idle) = (Sent::now(carriers), 0, 0_u32);
     loop {
         every.tick().await;
+        guard.handle_settings(carriers.wish(LIMIT_BPS));
         let before = std::mem::replace(&mut sent, Sent::now(carriers));
         let bps = before.bps(&sent);
         if bps < IDLE_BPS {
             idle += 1;
             if idle == IDLE_AFTER {
-                guard.handle_idle(carriers.limit_bps);
+                guard.handle_idle(carriers.giving.limit_bps().filter(|bps| *bps > 0));
                 carriers.allow(guard.allowed_bps());
             }
             continue;

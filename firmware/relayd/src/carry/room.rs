@@ -80,7 +80,7 @@ impl Carriers {
     /// What the line can give, as far as is known. The guard lets go of the rate for moments, which says nothing.
     pub(super) fn capacity(&self) -> Option<u64> {
         let recent = lock(&self.recent).map(|(most, _)| most);
-        match (self.limit_bps, recent.or_else(|| self.uplink.rate())) {
+        match (self.giving.limit_bps(), recent.or_else(|| self.uplink.rate())) {
             (Some(limit), Some(recent)) => Some(limit.min(recent)),
             (limit, recent) => limit.or(recent),
         }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use serve::{
-    Backstage, BackstageError, BoxView, Health, Limits, LinkView, LinkWish, Policy, Server, StreamStatus,
-    StudioView, Wanting,
+    Backstage, BackstageError, BoxView, GivingView, GivingWish, Health, Limits, LinkView, LinkWish, Policy,
+    Server, StreamStatus, StudioView, Wanting,
 };
 use store::{Producer, Store, StoreConfig};
 use stream::{Codec, CutPart, EpochId, EpochRecord, StreamName, Ticks, TrackConfig, Tracks};
@@ -55,6 +55,12 @@ impl Backstage for Stage {
     }
     fn watch_page(&self) -> Option<WatchUrl> {
         None
+    }
+    fn giving(&self) -> Option<GivingView> {
+        Some(GivingView::default())
+    }
+    fn set_giving(&self, _: GivingWish) -> Result<(), BackstageError> {
+        Ok(())
     }
     fn set_access(&self, _: &StreamName, _: Access) -> Result<(), BackstageError> {
         Err(BackstageError::NotFound)

@@ -66,6 +66,7 @@ async fn another_site_changes_nothing() {
         bench.ask("PUT", "/api/v1/studio/streams/demo/access", &headers, open).await.assert_problem(403);
         let link = "{\"valid_s\":3600}";
         bench.ask("POST", "/api/v1/studio/streams/demo/links", &headers, link).await.assert_problem(403);
+        bench.ask("PUT", "/api/v1/giving", &headers, "{\"paused\":true}").await.assert_problem(403);
         bench.ask("DELETE", "/api/v1/session", &headers, "").await.assert_problem(403);
         bench.ask("POST", "/api/v1/session", &headers, "{\"pin\":\"1\"}").await.assert_problem(403);
     }
@@ -107,6 +108,7 @@ async fn changes_need_a_session_even_on_this_machine() {
         ("DELETE", "/api/v1/studio/streams/demo", ""),
         ("PUT", "/api/v1/studio/streams/demo/access", "{\"access\":\"open\"}"),
         ("POST", "/api/v1/studio/streams/demo/links", "{\"valid_s\":3600}"),
+        ("PUT", "/api/v1/giving", "{\"paused\":true}"),
     ] {
         for cookie in [
             "X: none",
@@ -142,9 +144,33 @@ async fn changes_need_a_session_even_on_this_machine() {
 }
 
 #[tokio::test]
+async fn what_a_friend_gives_is_set_behind_the_pin() {
+    let bench = Bench::start().await;
+    let cookie = session(&bench).await;
+    let headers = [BOX, JSON, cookie.as_str()];
+    let wish = "{\"limit_kbps\":3000,\"zone\":\"Europe/Berlin\",\"quiet\":[{\"from\":\"22:00\",\"to\":\"07:00\",\"limit_kbps\":200}]}";
+    assert_eq!(bench.ask("PUT", "/api/v1/giving", &headers, wish).await.status, 204);
+    let view = bench.get("/api/v1/giving", &[BOX, &cookie]).await;
+    let view: serde_json::Value = serde_json::from_str(view.text()).unwrap();
+    let hours = serde_json::json!({ "from": "22:00", "to": "07:00", "limit_kbps": 200 });
+    let kept =
+        serde_json::json!({ "limit_kbps": 3000, "paused": false, "zone": "Europe/Berlin", "quiet": [hours] });
+    assert_eq!(view["wish"], kept);
+
+    let wrong = bench.ask("PUT", "/api/v1/giving", &headers, "{\"limit_kbps\":1}").await;
+    wrong.assert_problem(422);
+    assert!(wrong.text().contains("that is too little"), "{}", wrong.text());
+    bench.ask("PUT", "/api/v1/giving", &headers, "{\"limit\":1}").await.assert_problem(400);
+    bench.ask("POST", "/api/v1/giving", &headers, wish).await.assert_problem(405);
+    *bench.stage.giving.lock().unwrap() = None;
+    bench.ask("PUT", "/api/v1/giving", &headers, wish).await.assert_problem(404);
+    assert_eq!(bench.get("/api/v1/giving", &[BOX, &cookie]).await.text(), "null");
+}
+
+#[tokio::test]
 async fn reading_is_for_this_machine_or_a_session() {
     let bench = Bench::start().await;
-    for path in ["/api/v1/streams", "/api/v1/box", "/metrics"] {
+    for path in ["/api/v1/streams", "/api/v1/box", "/api/v1/giving", "/metrics"] {
         let own = bench.get(path, &[]).await;
         assert_eq!(own.status, 200, "{path}");
         assert!(!own.text().contains("s3cret"));

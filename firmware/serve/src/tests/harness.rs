@@ -20,8 +20,8 @@ use trust::{
 use wire::WatchUrl;
 
 use crate::{
-    Backstage, BackstageError, BoxView, Health, Limits, LinkView, LinkWish, Policy, Server, SourceState, SourceView,
-    StreamStatus, StudioStream, StudioView,
+    Backstage, BackstageError, BoxView, GivingView, GivingWish, Health, Limits, LinkView, LinkWish, Policy,
+    Server, SourceState, SourceView, StreamStatus, StudioStream, StudioView,
 };
 
 pub(super) const EPOCH: &str = "0000000000000abc";
@@ -266,13 +266,20 @@ pub(super) struct Stage {
     /// Whether this machine counts as the home network.
     pub(super) near: AtomicBool,
     pub(super) now: AtomicU64,
+    /// None at a box by itself.
+    pub(super) giving: Mutex<Option<GivingWish>>,
 }
 
 pub(super) const NOW: u64 = 1_800_000_000;
 
 impl Default for Stage {
     fn default() -> Self {
-        Self { access: Mutex::default(), near: AtomicBool::new(true), now: AtomicU64::new(NOW) }
+        Self {
+            access: Mutex::default(),
+            near: AtomicBool::new(true),
+            now: AtomicU64::new(NOW),
+            giving: Mutex::new(Some(GivingWish::default())),
+        }
     }
 }
 
@@ -374,6 +381,22 @@ impl Backstage for Stage {
         let path = format!("/t/{}/live/{name}", link(name.as_str(), 0, wish.valid_s));
         let expires_unix_s = NOW + wish.valid_s;
         Ok(LinkView { path, watch_url: None, id: "0".into(), label: wish.label.clone(), expires_unix_s })
+    }
+
+    fn giving(&self) -> Option<GivingView> {
+        let wish = self.giving.lock().unwrap().clone()?;
+        Some(GivingView { wish, ..GivingView::default() })
+    }
+
+    fn set_giving(&self, wish: GivingWish) -> Result<(), BackstageError> {
+        if wish.limit_kbps == Some(1) {
+            return Err(BackstageError::Giving("that is too little".into()));
+        }
+        match &mut *self.giving.lock().unwrap() {
+            Some(giving) => *giving = wish,
+            None => return Err(BackstageError::NoFriends),
+        }
+        Ok(())
     }
 
     fn metrics(&self) -> String {
