@@ -240,9 +240,8 @@ async fn member(
         return Ok(None);
     };
     let meters = Meters::default();
-    let moved = meters.clone();
     let plan = network::Plan {
-        seeks: Seeks::open(steward.second_desk()?, move |key| moved.moved(key)),
+        seeks: Seeks::open(steward.second_desk()?, meters.clone()),
         meters,
         dir: kept::directory(&settings.data_dir),
         mode: settings.mesh_mode,
@@ -269,8 +268,8 @@ struct Membership {
 
 /// Taking streams of other boxes, and giving one's own.
 fn carrying(settings: &Settings, plan: &network::Plan, store: &Arc<Store>) -> Result<(Arc<Carriers>, Door)> {
-    let (inside, door) =
-        inside::open(plan.neighbourhood.subscribe(), plan.meters.clone(), plan.seeks.clone());
+    let neighbourhood = plan.neighbourhood.subscribe();
+    let (inside, door) = inside::open(neighbourhood, plan.meters.clone(), plan.seeks.clone());
     let carriers = Carriers::new(carry::Parts {
         store: Arc::clone(store),
         kept: plan.kept.clone(),

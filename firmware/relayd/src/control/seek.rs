@@ -21,6 +21,7 @@ use wire::updates::LookupResponse;
 use wire::{Code, path};
 
 use super::ask::{AskError, Desk};
+use crate::inside::Meters;
 use asked::{Answer, Asked, Verdict};
 
 /// Questions that wait; one more is as if it had been refused.
@@ -52,8 +53,9 @@ pub(crate) struct Seeks {
 }
 
 impl Seeks {
-    /// Has to be called on the runtime. `moved` says how many bytes have been exchanged with a box so far.
-    pub(crate) fn open(desk: Desk, moved: impl Fn(&BoxKey) -> u64 + Send + 'static) -> Self {
+    /// Has to be called on the runtime. `meters` say how many bytes have been exchanged with a box so far.
+    pub(crate) fn open(desk: Desk, meters: Meters) -> Self {
+        let moved = move |key: &BoxKey| meters.moved(key);
         Self::with(|waiting| Seeker { desk, waiting, asked: Asked::default(), moved }.run())
     }
 
