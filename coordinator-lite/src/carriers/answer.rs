@@ -100,12 +100,13 @@ impl Carriers {
         asking: &Asking<'_>,
         now: Instant,
     ) -> Plan {
-        let kept = plan.filter(|plan| plan.owner == *asking.owner && !plan.is_stale(bitrate_bps, now));
+        let kept = plan.filter(|plan| plan.owner == *asking.owner);
         let whole = kept.is_none();
         let mut plan = kept.unwrap_or_else(|| {
             let facts = self.owner_facts(stream, asking.owner, bitrate_bps, now);
             Plan::new(asking.owner, facts, bitrate_bps, now)
         });
+        plan.handle_bitrate(bitrate_bps, asking.round_trip_ms, now);
         let Some(carried) = self.streams.get(stream) else { return plan };
         let own = carried.boxes.get(asking.key);
         for parent in own.into_iter().flat_map(|own| own.said.failed.iter()) {

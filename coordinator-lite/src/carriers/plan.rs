@@ -12,8 +12,10 @@ use trust::BoxKey;
 /// A bitrate below this was measured on nothing yet; then a usual stream is assumed.
 const BITRATE_MIN_BPS: u64 = 100_000;
 const BITRATE_ASSUMED_BPS: u64 = 6_000_000;
-/// Between two plans of a stream.
-const PLAN_EVERY: Duration = Duration::from_secs(30);
+/// Between two changes of a plan for the stream's bitrate.
+const FIT_EVERY: Duration = Duration::from_secs(5);
+/// A stream that became larger by less has room in what every line keeps.
+const GROWN_PERCENT: u64 = 110;
 /// What others said of a box counts for so long.
 const BLAMED_FOR: Duration = Duration::from_secs(15);
 /// So long a box that failed others gives nothing; twice as long each time again. Lines are tight: to do without one that
@@ -35,7 +37,8 @@ pub(super) struct Plan {
     pub(super) owner: BoxKey,
     assigner: Assigner,
     load: Load,
-    made: Instant,
+    /// When it was made to fit the bitrate.
+    fitted: Instant,
     boxes: BTreeMap<BoxKey, Planned>,
     /// By number, the owner first; none for one that is free again.
     keys: Vec<Option<BoxKey>>,
@@ -73,18 +76,24 @@ impl Plan {
             owner: *owner,
             assigner: Assigner::new(load, id, &facts),
             load,
-            made: now,
+            fitted: now,
             boxes: BTreeMap::from([(*owner, Planned::new(id, facts))]),
             keys: vec![Some(*owner)],
             free: BTreeSet::new(),
         }
     }
 
-    /// Whether the stream became so much larger or smaller that another plan is worth its moves.
-    pub(super) fn is_stale(&self, bitrate_bps: u64, now: Instant) -> bool {
+    /// The stream became so much larger or smaller that it is worth some moves, which happens in the first seconds of
+    /// each.
+    pub(super) fn handle_bitrate(&mut self, bitrate_bps: u64, near: Near<'_>, now: Instant) {
         let (planned, bitrate) = (self.load.bitrate_bps, usable(bitrate_bps));
-        let fits = bitrate <= planned / 100 * 125 && bitrate >= planned / 2;
-        !fits && now.duration_since(self.made) >= PLAN_EVERY
+        let fits = bitrate <= planned / 100 * GROWN_PERCENT && bitrate >= planned / 2;
+        if fits || now.duration_since(self.fitted) < FIT_EVERY {
+            return;
+        }
+        (self.load.bitrate_bps, self.fitted) = (bitrate, now);
+        let boxes: Vec<_> = self.boxes.values().map(|planned| (planned.id, planned.facts)).collect();
+        self.assign(near, |assigner, near| assigner.handle_bitrate(bitrate, &boxes, near));
     }
 
     pub(super) fn keys(&self) -> Vec<BoxKey> {

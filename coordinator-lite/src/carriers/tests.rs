@@ -286,6 +286,22 @@ fn a_stream_that_became_larger_gets_another_plan() {
 }
 
 #[test]
+fn a_stream_that_was_measured_too_small_at_first_moves_few() {
+    let mut mesh = Mesh::with(20 * MBIT, &[5 * MBIT; 6]);
+    mesh.bitrate_bps = Some(4 * MBIT);
+    mesh.settle();
+    let before = mesh.boxes.clone();
+    mesh.bitrate_bps = Some(6 * MBIT);
+    mesh.pass(5);
+    mesh.settle();
+    mesh.check_served();
+    let stripes = (1..=6).flat_map(|n| (0..8).map(move |stripe| (n, stripe)));
+    let old = Mesh { boxes: before, ..Mesh::new() };
+    let moved = stripes.filter(|(n, stripe)| mesh.parent(*n, *stripe) != old.parent(*n, *stripe)).count();
+    assert!(moved <= 24, "{moved} of 48 moved");
+}
+
+#[test]
 fn memory_is_bounded() {
     let mut carriers = Carriers::default();
     let start = Instant::now();

@@ -231,7 +231,27 @@ impl Assigner {
         figures
     }
 
+    /// The stream became larger or smaller. Only those move for whom there is no room any more where they are.
+    pub fn handle_bitrate(&mut self, bitrate_bps: u64, boxes: &[(BoxId, Facts)], near: Near<'_>) {
+        self.load.bitrate_bps = bitrate_bps;
+        self.stripe_bps = score::stripe_bps(bitrate_bps, self.load.stripes);
+        let known: Vec<_> = boxes.iter().filter(|(id, _)| self.forest.contains(*id)).collect();
+        let moved: Vec<_> =
+            known.iter().flat_map(|(id, facts)| self.fit(*id, facts, facts.slots(self.stripe_bps))).collect();
+        for (child, stripe) in moved {
+            self.place(child, stripe, near);
+        }
+        self.settle(near);
+    }
+
     fn resize(&mut self, id: BoxId, facts: &Facts, slots: u16, near: Near<'_>) {
+        for (child, stripe) in self.fit(id, facts, slots) {
+            self.place(child, stripe, near);
+        }
+    }
+
+    /// Gives a box so many slots, and takes from it what it has no room for any more.
+    fn fit(&mut self, id: BoxId, facts: &Facts, slots: u16) -> Vec<(BoxId, u8)> {
         let waits = self.waiting.remove(&(Reverse(self.forest.strength(id)), id));
         self.forest.resize(id, facts, slots);
         if waits {
@@ -242,9 +262,7 @@ impl Assigner {
             self.cut(child, stripe);
             moved.push((child, stripe));
         }
-        for (child, stripe) in moved {
-            self.place(child, stripe, near);
-        }
+        moved
     }
 
     /// Tries again what found no room, and finds a second parent for those with one.
