@@ -33,7 +33,7 @@ use crate::intake::Intake;
 use crate::joined::joined;
 use crate::publish::{Greeting, Roster};
 use crate::pull::{PullFragment, Pulls};
-use crate::secrets::{Keys, pin, replace};
+use crate::secrets::{keys, pin, replace};
 use crate::settings::{Fragment, HttpFragment, IngestFragment, Settings, Standalone};
 use crate::status::unix_ms;
 use crate::watchdog::{self, Pulse, Watchdog};
@@ -368,26 +368,6 @@ fn streams(settings: &Settings, roster: &Arc<Roster>, lobby: &Arc<Lobby>) -> Res
         let reports = own.chain(carried);
         reports.collect()
     }))
-}
-
-fn keys(settings: &Settings, given: &[(String, String)]) -> Result<Keys> {
-    let mut keys = Keys::open(&settings.data_dir)?;
-    for (name, key) in given {
-        tracing::warn!(
-            stream.id = name,
-            "a key on the command line can be read by every user of this machine"
-        );
-        let name = name.parse().with_context(|| format!("--stream {name}"))?;
-        keys.set(&name, Some(key)).with_context(|| format!("--stream {name}"))?;
-    }
-    for name in &settings.streams {
-        if keys.key(name).is_none() {
-            keys.set(name, None)?;
-            let path = settings.data_dir.join("streams.toml");
-            println!("Made a key for the stream {name}. It is kept in {}.", path.display());
-        }
-    }
-    Ok(keys)
 }
 
 /// The open ports.

@@ -14,6 +14,8 @@ use ingest::server::same_key;
 use serde::{Deserialize, Serialize};
 use stream::StreamName;
 
+use crate::settings::Settings;
+
 /// Streams a box may have.
 pub(crate) const STREAMS_MAX: usize = 64;
 /// Bits of a made key: 30 characters of base 32 without look-alikes.
@@ -127,6 +129,27 @@ impl Keys {
         let text = toml::to_string(&self.streams).context("writing down the keys")?;
         replace(&self.path, text.as_bytes(), 0o600)
     }
+}
+
+/// Those that are kept, those of the command line, and new ones for streams of the settings that have none.
+pub(crate) fn keys(settings: &Settings, given: &[(String, String)]) -> Result<Keys> {
+    let mut keys = Keys::open(&settings.data_dir)?;
+    for (name, key) in given {
+        tracing::warn!(
+            stream.id = name,
+            "a key on the command line can be read by every user of this machine"
+        );
+        let name = name.parse().with_context(|| format!("--stream {name}"))?;
+        keys.set(&name, Some(key)).with_context(|| format!("--stream {name}"))?;
+    }
+    for name in &settings.streams {
+        if keys.key(name).is_none() {
+            keys.set(name, None)?;
+            let path = settings.data_dir.join("streams.toml");
+            println!("Made a key for the stream {name}. It is kept in {}.", path.display());
+        }
+    }
+    Ok(keys)
 }
 
 /// Reads the PIN, or makes it; true if it is new.
