@@ -217,7 +217,7 @@ struct Net {
     places: watch::Receiver<Option<PlaneTold>>,
     /// Where the box's router maps its port to.
     router: watch::Receiver<Option<SocketAddr>>,
-    /// Addresses that the host sends packets to and no peer has.
+    /// Addresses that the host sends packets to, and that can't be reached.
     sought: mpsc::Receiver<Ula>,
 }
 
@@ -250,7 +250,10 @@ impl Net {
                     self.find_servers(&mut servers).await;
                 }
                 _ = look.tick() => self.look().await?,
-                Some(address) = self.sought.recv() => self.plan.seeks.handle_packet_for(address),
+                Some(address) = self.sought.recv() => {
+                    let is_there = self.peers.values().any(|peer| peer.address == address);
+                    self.plan.seeks.handle_packet_for(address, is_there);
+                }
                 changed = self.relayed.changed() => {
                     if changed.is_ok() {
                         let connected = *self.relayed.borrow_and_update();

@@ -41,7 +41,7 @@ pub struct MeshConfig {
     pub filter: Filter,
     /// Gets where this box can be reached, whenever that changes.
     pub told: watch::Sender<Option<Told>>,
-    /// Gets addresses of the mesh that packets are for and no peer has, each now and then.
+    /// Gets addresses of the mesh that packets are for, and that no peer has or one without a session; each now and then.
     pub sought: mpsc::Sender<Ula>,
 }
 
@@ -108,8 +108,8 @@ impl Boxes {
         self.filter.lets_in(from, packet)
     }
 
-    /// A packet of the host's has no peer.
-    pub(super) fn handle_no_peer(&mut self, destination: IpAddr, now: Instant) {
+    /// A packet of the host's has no peer, or one without a session.
+    pub(super) fn handle_unreached(&mut self, destination: IpAddr, now: Instant) {
         self.sought.note(destination, now);
     }
 

@@ -105,10 +105,11 @@ impl Flow {
             self.traffic.unroutable +=
                 u64::from(!destination.is_ok_and(|destination| destination.is_multicast()));
             if let (Ok(destination), Some(boxes)) = (destination, &mut self.boxes) {
-                boxes.handle_no_peer(destination, now);
+                boxes.handle_unreached(destination, now);
             }
             return;
         };
+        let destination = destination.ok();
         let Flow { exchange, device, batches, link, traffic, boxes, .. } = self;
         let (frame, mtu) = (&mut device.frame[vnet::LEN..], exchange.mtu(peer));
         let result = split::split(header, frame, len, mtu.into(), |room, len| {
@@ -123,7 +124,13 @@ impl Flow {
                     let mut tools = Tools { exchange, link, batches, now };
                     boxes.seal(&mut tools, Way { peer, path }, room, len);
                 }
-                (Some(Path::Box(_) | Path::Tls) | None, _) => exchange.hold(peer, &room[..len]),
+                (Some(Path::Box(_) | Path::Tls) | None, boxes) => {
+                    // It may be that the other box does not know this one.
+                    if let (Some(destination), Some(boxes)) = (destination, boxes) {
+                        boxes.handle_unreached(destination, now);
+                    }
+                    exchange.hold(peer, &room[..len]);
+                }
             }
         });
         match result {

@@ -1,5 +1,6 @@
-//! Addresses of the mesh to which the host sends packets and that no peer here has: whoever knows more may make them
-//! peers. Each is told once, and again after a while if packets still come.
+//! Addresses of the mesh to which the host sends packets that can't go there: no peer has them, or one that there is no
+//! session with. Whoever knows more may make them peers, and have them know this one. Each is told once, and again after
+//! a while if packets still come.
 //!
 //! Refuses to remember more than [`ADDRESSES_MAX`], so a program that tries all addresses is heard now and then; and to
 //! wait for anybody to listen. Nothing is allocated for a packet.
@@ -28,7 +29,7 @@ impl Sought {
         Sought { inside, told: heapless::Vec::new(), listener }
     }
 
-    /// A packet for this address has no peer.
+    /// A packet for this address can't be sent.
     pub(super) fn note(&mut self, destination: IpAddr, now: Instant) {
         let IpAddr::V6(destination) = destination else { return };
         let Ok(address) = Ula::try_from(destination) else { return };

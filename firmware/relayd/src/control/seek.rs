@@ -69,9 +69,10 @@ impl Seeks {
         Self { waiting, _task: Arc::new(task) }
     }
 
-    /// The host sends packets to an address that nobody in the map has.
-    pub(crate) fn handle_packet_for(&self, address: Ula) {
-        self.note(Sought::Address(address), false);
+    /// The host sends packets to an address, and they can't go there: nobody in the map has it, or who has it may not
+    /// know this box.
+    pub(crate) fn handle_packet_for(&self, address: Ula, is_there: bool) {
+        self.note(Sought::Address(address), is_there);
     }
 
     /// A box that stands in the map is being connected to: it has to know this box as well.
