@@ -27,7 +27,7 @@ use crate::deb::{self, Arch};
 use crate::{apt, command};
 use disk::Tools;
 use lock::{Lock, Locked};
-use mirror::Mirror;
+use mirror::{Mirror, NotServed};
 use pool::Pool;
 use recipe::Recipe;
 pub(crate) use recipe::{Board, Partitions, Qemu, Role};
@@ -70,6 +70,16 @@ pub(crate) enum Pack {
     Disk,
 }
 
+/// Which versions of Debian's packages are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Versions {
+    /// Those of the lock, or none.
+    Locked,
+    /// Those of the lock while they are served, and then today's: for a test of what makes images, which must not fail
+    /// because Debian mended something. Nobody hands out what comes of it.
+    Served,
+}
+
 /// What came out.
 pub(crate) struct Made {
     /// As it is on a card, not packed.
@@ -83,7 +93,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return relock(&board, &Recipe::read()?);
     }
     let (relayd, work) = (args.relayd.as_deref(), args.work.as_deref());
-    let made = make(&board, relayd, work, Pack::Whole, Consent::from_yes(args.yes))?;
+    let made = make(&board, relayd, work, Pack::Whole, Versions::Locked, Consent::from_yes(args.yes))?;
     println!("{}", made.packed.display());
     if args.twice { again(&board, relayd, &made, Consent::from_yes(args.yes)) } else { Ok(()) }
 }
@@ -94,7 +104,7 @@ fn again(board: &Board, relayd: Option<&Path>, first: &Made, consent: Consent) -
     if work.exists() {
         fs::remove_dir_all(&work).with_context(|| format!("clearing {}", work.display()))?;
     }
-    let second = make(board, relayd, Some(&work), Pack::Whole, consent)?;
+    let second = make(board, relayd, Some(&work), Pack::Whole, Versions::Locked, consent)?;
     for (one, other) in [(&first.disk, &second.disk), (&first.packed, &second.packed)] {
         let (one_hash, other_hash) = (mirror::hash(one)?, mirror::hash(other)?);
         ensure!(
@@ -114,10 +124,19 @@ fn shelf() -> PathBuf {
 
 /// Asks the mirror what there is today, and writes it down.
 fn relock(board: &Board, recipe: &Recipe) -> Result<()> {
+    let mut lock = Lock::read()?;
+    let said = renew(&mut lock, board, recipe)?;
+    lock.write()?;
+    said.iter().for_each(|line| println!("{line}"));
+    println!("image/packages.lock: {} changes", said.len());
+    Ok(())
+}
+
+/// Takes what the mirror has today into the lock. Says what changed, a line for each package.
+fn renew(lock: &mut Lock, board: &Board, recipe: &Recipe) -> Result<Vec<String>> {
     let arch = board.arch.name();
     let mirror = Mirror::open(&shelf().join("mirror").join(arch), &recipe.suite, arch)?;
     let names = |parts: [&[String]; 2]| parts.concat();
-    let mut lock = Lock::read()?;
     let mut said = lock.replace(&board.id, mirror.resolve(&names([&recipe.packages, &board.packages]))?);
     let mut carved: Vec<String> = recipe.carved.iter().map(|carved| carved.package.clone()).collect();
     carved.push(board.boot.package.clone());
@@ -129,10 +148,7 @@ fn relock(board: &Board, recipe: &Recipe) -> Result<()> {
         Mirror::open(&shelf().join("mirror").join(tools), &recipe.suite, tools)?
     };
     said.extend(lock.replace(TOOLS, mirror.resolve(&recipe.tools)?));
-    lock.write()?;
-    said.iter().for_each(|line| println!("{line}"));
-    println!("image/packages.lock: {} changes", said.len());
-    Ok(())
+    Ok(said)
 }
 
 fn carved_set(board: &Board) -> String {
@@ -145,6 +161,7 @@ pub(crate) fn make(
     relayd: Option<&Path>,
     work: Option<&Path>,
     pack: Pack,
+    versions: Versions,
     consent: Consent,
 ) -> Result<Made> {
     ensure!(
@@ -164,7 +181,9 @@ pub(crate) fn make(
     fs::create_dir_all(&work).with_context(|| format!("making {}", work.display()))?;
     let work = work.canonicalize().with_context(|| format!("finding {}", work.display()))?;
     let order = Order { board, recipe: Recipe::read()?, partitions: Partitions::read()?, version, work };
-    let made = order.carry_out(&relayd, pack)?;
+    let pool = Pool::open(&shelf().join("pool"))?;
+    let lock = order.stock(&pool, versions)?;
+    let made = order.carry_out(&lock, &pool, &relayd, pack)?;
     if pack == Pack::Disk {
         return Ok(made);
     }
@@ -185,6 +204,13 @@ fn packed(arch: Arch, version: &str, consent: Consent) -> Result<PathBuf> {
     relayd.context("no package of the daemon was made")
 }
 
+/// What of a lock is this board's.
+struct Sets<'lock> {
+    installed: &'lock [Locked],
+    carved: &'lock [Locked],
+    tools: &'lock [Locked],
+}
+
 struct Order<'a> {
     board: &'a Board,
     recipe: Recipe,
@@ -194,12 +220,24 @@ struct Order<'a> {
 }
 
 impl Order<'_> {
-    fn carry_out(&self, relayd: &Path, pack: Pack) -> Result<Made> {
-        let lock = Lock::read()?;
-        let id = &self.board.id;
-        let (installed, carved) = (lock.set(id, id)?, lock.set(&carved_set(self.board), id)?);
-        let tools = lock.set(TOOLS, id)?;
-        let pool = Pool::open(&shelf().join("pool"))?;
+    /// Fetches what is missing. Says which versions are taken.
+    fn stock(&self, pool: &Pool, versions: Versions) -> Result<Lock> {
+        let mut lock = Lock::read()?;
+        match self.fill(pool, &lock) {
+            Err(error) if versions == Versions::Served && error.is::<NotServed>() => {
+                eprintln!("{error:#}");
+                for line in renew(&mut lock, self.board, &self.recipe)? {
+                    eprintln!("for this test alone: {line}");
+                }
+                self.fill(pool, &lock)?;
+            }
+            filled => filled?,
+        }
+        Ok(lock)
+    }
+
+    fn fill(&self, pool: &Pool, lock: &Lock) -> Result<()> {
+        let Sets { installed, carved, tools } = self.sets(lock)?;
         for (arch, packages) in [(self.board.arch, installed), (self.board.arch, carved), (TOOLS_ARCH, tools)]
         {
             let arch = arch.name();
@@ -207,6 +245,21 @@ impl Order<'_> {
                 Mirror::open(&shelf().join("mirror").join(arch), &self.recipe.suite, arch)
             })?;
         }
+        Ok(())
+    }
+
+    fn sets<'lock>(&self, lock: &'lock Lock) -> Result<Sets<'lock>> {
+        let id = &self.board.id;
+        Ok(Sets {
+            installed: lock.set(id, id)?,
+            carved: lock.set(&carved_set(self.board), id)?,
+            tools: lock.set(TOOLS, id)?,
+        })
+    }
+
+    fn carry_out(&self, lock: &Lock, pool: &Pool, relayd: &Path, pack: Pack) -> Result<Made> {
+        let id = &self.board.id;
+        let Sets { installed, carved, tools } = self.sets(lock)?;
         let epoch = epoch()?;
         let debian = root::Debian {
             name: "debian",
@@ -215,9 +268,9 @@ impl Order<'_> {
             packages: installed,
             hooks: &root::hooks(),
         }
-        .pack(&self.work, &pool)?;
-        let chroot = self.tools(tools, &pool)?;
-        let carved_package = carve::pack(&self.recipe, self.board, carved, &pool, epoch, &self.work)?;
+        .pack(&self.work, pool)?;
+        let chroot = self.tools(tools, pool)?;
+        let carved_package = carve::pack(&self.recipe, self.board, carved, pool, epoch, &self.work)?;
         let order = root::Box {
             board: self.board,
             recipe: &self.recipe,
@@ -233,7 +286,7 @@ impl Order<'_> {
         let tools = Tools { root: &chroot, work: &self.work, epoch };
         if let Some(step) = Step::due(&disk, &inputs)? {
             eprintln!("{id}: file systems, and the disk");
-            self.disk(&tools, carved, &pool, &root, &name)?;
+            self.disk(&tools, carved, pool, &root, &name)?;
             step.done()?;
         }
         if let (Pack::Whole, Some(step)) = (pack, Step::due(&packed, &Step::stamp(&disk)?)?) {

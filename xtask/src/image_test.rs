@@ -19,7 +19,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::apt::{Consent, Purpose};
 use crate::build::Profile;
 use crate::deb::Arch;
-use crate::image::{self, Board, Pack, Qemu, Role};
+use crate::image::{self, Board, Pack, Qemu, Role, Versions};
 use crate::stop::Stop;
 use crate::{apt, build, command, deb};
 use guest::Guest;
@@ -86,8 +86,11 @@ fn boot(board: &Board, relayd: Option<&Path>, depth: Depth, consent: Consent) ->
     };
     apt::require(&[emulator, Purpose::Street], consent)?;
     let place = command::target().join("image-test").join(&board.id);
-    let own = (depth == Depth::Smoke).then_some(place.as_path());
-    let image = image::make(board, relayd, own, Pack::Disk, consent)?;
+    let (own, versions) = match depth {
+        Depth::Smoke => (Some(place.as_path()), Versions::Served),
+        Depth::Whole => (None, Versions::Locked),
+    };
+    let image = image::make(board, relayd, own, Pack::Disk, versions, consent)?;
     let dir = place.join("run");
     if dir.exists() {
         fs::remove_dir_all(&dir).with_context(|| format!("clearing {}", dir.display()))?;

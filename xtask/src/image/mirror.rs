@@ -17,6 +17,15 @@ pub(super) struct Mirror {
     arch: &'static str,
 }
 
+/// Packages that are locked, and that nobody serves any more.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "no longer served by the mirror: {}. Take newer ones with --relock, and try the image anew; or bring the files from \
+     a machine that has them (target/image/pool)",
+    .0.join(", ")
+)]
+pub(super) struct NotServed(Vec<String>);
+
 impl Mirror {
     /// Reads the mirror's lists anew.
     pub(super) fn open(dir: &Path, suite: &str, arch: &'static str) -> Result<Mirror> {
@@ -72,11 +81,7 @@ impl Mirror {
             let said = String::from_utf8_lossy(&asked.stderr);
             let gone: Vec<String> = said.lines().filter_map(not_served).collect();
             ensure!(!gone.is_empty(), "the mirror was not understood: {}", said.trim());
-            bail!(
-                "no longer served by the mirror: {}. Take newer ones with --relock, and try the image anew; or bring \
-                 the files from a machine that has them (target/image/pool)",
-                gone.join(", ")
-            );
+            return Err(NotServed(gone).into());
         }
         let fresh = pool.join("fresh");
         fs::create_dir_all(&fresh).with_context(|| format!("making {}", fresh.display()))?;
