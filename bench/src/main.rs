@@ -51,11 +51,17 @@ struct Cli {
     /// Of the item ingest, only the case with so many streams, for a look with a profiler; no page is written
     #[arg(long)]
     streams: Option<usize>,
+    /// Measure nothing: write the page anew from what was kept
+    #[arg(long)]
+    page: bool,
 }
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
     let manifest_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
+    if cli.page {
+        return write_page(&manifest_dir.join("RESULTS.md"), &cli.dir.join("full"));
+    }
     let partial = cli.quick || cli.streams.is_some();
     let dir = cli.dir.join(if partial { "quick" } else { "full" });
     std::fs::create_dir_all(&dir).with_context(|| format!("could not make {}", dir.display()))?;
@@ -77,13 +83,16 @@ fn main() -> Result<()> {
         let outcome = Outcome::new(item.run(&plan)?, &plan, peers);
         outcome.keep(*item, &plan.dir)?;
         // Written after each item, so that what was measured outlives what comes after it.
-        let page = report::page(Item::value_variants(), &plan.dir);
         if partial {
-            println!("{page}");
+            println!("{}", report::page(Item::value_variants(), &plan.dir));
         } else {
-            let path = manifest_dir.join("RESULTS.md");
-            std::fs::write(&path, page).with_context(|| format!("could not write {}", path.display()))?;
+            write_page(&manifest_dir.join("RESULTS.md"), &plan.dir)?;
         }
     }
     Ok(())
+}
+
+fn write_page(path: &Path, dir: &Path) -> Result<()> {
+    let page = report::page(Item::value_variants(), dir);
+    std::fs::write(path, page).with_context(|| format!("could not write {}", path.display()))
 }

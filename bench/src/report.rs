@@ -45,7 +45,9 @@ impl Outcome {
 
     fn read(item: Item, dir: &Path) -> Option<Outcome> {
         let text = std::fs::read(dir.join(format!("{}.json", item.name()))).ok()?;
-        serde_json::from_slice(&text).ok()
+        serde_json::from_slice(&text)
+            .inspect_err(|error| eprintln!("{}: what was kept can't be read: {error}", item.name()))
+            .ok()
     }
 }
 

@@ -133,7 +133,9 @@ impl Rounds {
     pub(crate) fn row(&self, key: &str, what: &str, unit: &str, accept: Accept) -> Result<Row> {
         let pairs: Vec<(f64, Option<f64>)> =
             self.counted.iter().filter_map(|round| round.values.get(key).copied()).collect();
-        let ratios = pairs.iter().filter_map(|(ours, peer)| peer.map(|peer| ours / peer)).collect();
+        // Nothing lost on either side has no ratio.
+        let ratios = pairs.iter().filter_map(|(ours, peer)| peer.map(|peer| ours / peer));
+        let ratios = ratios.filter(|ratio| ratio.is_finite()).collect();
         Ok(Row {
             what: what.to_owned(),
             unit: unit.to_owned(),
@@ -170,6 +172,18 @@ mod tests {
         let hundred: Vec<f64> = (1..=100).map(f64::from).collect();
         assert_eq!(quantile(&hundred, 0.99), 99.0);
         assert!(quantile(&[], 0.5).is_nan());
+    }
+
+    #[test]
+    fn nothing_lost_on_either_side_has_no_ratio() {
+        let mut left = vec![(0.0, 0.0), (0.0, 0.0)];
+        let rounds = run("x", 2, || {
+            let ((ours, peer), mut round) = (left.remove(0), Round::default());
+            round.note("lost", ours, peer);
+            Ok(round)
+        });
+        let row = rounds.unwrap().row("lost", "lost", "%", Accept::Anything).unwrap();
+        assert_eq!(row.ratio, None, "a page is made of what can be read back");
     }
 
     #[test]

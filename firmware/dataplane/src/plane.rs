@@ -5,6 +5,7 @@
 //! again. One bad packet ends nothing; only a device that is gone does.
 
 mod boxes;
+mod eagerness;
 mod flow;
 mod handle;
 mod sought;
@@ -27,6 +28,7 @@ use crate::tun::Tun;
 
 use boxes::Boxes;
 pub use boxes::{MeshConfig, Told};
+use eagerness::Eagerness;
 use flow::{Device, Flow};
 pub use handle::{Command, Handle, HandleError, Snapshot, Surroundings};
 
@@ -166,6 +168,7 @@ impl Plane {
     /// When the device is gone.
     pub fn run(mut self) -> Result<(), PlaneError> {
         let mut events = Events::with_capacity(16);
+        let mut eagerness = Eagerness::new(Instant::now());
         // Whatever came before the first wait gave its sign already.
         let mut readable = Readable { device: true, v4: true, v6: true, extra: true, line: true };
         loop {
@@ -219,6 +222,8 @@ impl Plane {
                 readable.device = self.flow.take_frames()?;
             }
             self.flow.handle_timeout(self.poll.registry());
+            let Traffic { packets_in, packets_out, .. } = self.flow.traffic;
+            eagerness.note(packets_in + packets_out, Instant::now());
         }
     }
 

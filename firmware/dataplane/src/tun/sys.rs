@@ -1,4 +1,4 @@
-//! The calls that set a TUN device up: the only `unsafe` code of this room.
+//! The calls that set a TUN device up.
 //!
 //! They are `ioctl`s, for which no safe wrapper of rustix exists; tun-rs has some, but hides which offloads were
 //! accepted and copies each packet once more when it cuts them. Layouts and numbers are those of linux/if.h and
