@@ -108,12 +108,14 @@ const SMOKE: [(Cell, Company); 4] = {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let streams = args.scenario.iter().any(|chosen| chosen.0.iter().any(|scenario| scenario.carries()));
     let media = args.carry || streams;
-    let purposes: &[Purpose] = if media {
-        &[Purpose::Lab, Purpose::Build, Purpose::Web, Purpose::Run, Purpose::Publish]
-    } else {
-        &[Purpose::Lab]
-    };
-    apt::require(purposes, Consent::from_yes(args.yes))?;
+    let mut purposes = vec![Purpose::Lab];
+    if media {
+        purposes.extend([Purpose::Build, Purpose::Web, Purpose::Run, Purpose::Publish]);
+    }
+    if args.scenario.iter().any(|chosen| chosen.0.iter().any(|scenario| scenario.browses())) {
+        purposes.push(Purpose::Browser);
+    }
+    apt::require(&purposes, Consent::from_yes(args.yes))?;
     if args.world {
         privilege::ensure(&[])?;
         world::remove_leftovers();

@@ -7,6 +7,7 @@ mod broadcast;
 mod device;
 mod external;
 mod flood;
+mod hops;
 mod joins;
 mod lines;
 mod moves;
@@ -52,9 +53,10 @@ pub(crate) enum Scenario {
     Upnp,
     OutsideMap,
     External,
+    TwoHops,
 }
 
-pub(crate) const SCENARIOS: [Scenario; 17] = [
+pub(crate) const SCENARIOS: [Scenario; 18] = [
     Scenario::CoordinatorKilled,
     Scenario::RouterReboot,
     Scenario::Roam,
@@ -72,6 +74,7 @@ pub(crate) const SCENARIOS: [Scenario; 17] = [
     Scenario::Upnp,
     Scenario::OutsideMap,
     Scenario::External,
+    Scenario::TwoHops,
 ];
 
 impl Scenario {
@@ -95,6 +98,7 @@ impl Scenario {
             Scenario::Upnp => "upnp",
             Scenario::OutsideMap => "outside-map",
             Scenario::External => "external",
+            Scenario::TwoHops => "two-hops",
         }
     }
 
@@ -117,13 +121,19 @@ impl Scenario {
             | Scenario::MtuBlackHoleLater
             | Scenario::Upnp
             | Scenario::OutsideMap
-            | Scenario::External => false,
+            | Scenario::External
+            | Scenario::TwoHops => false,
         }
     }
 
     /// Whether a stream is published in it.
     pub(crate) fn carries(self) -> bool {
-        matches!(self, Scenario::OutsideMap | Scenario::External)
+        matches!(self, Scenario::OutsideMap | Scenario::External | Scenario::TwoHops)
+    }
+
+    /// Whether a browser watches.
+    pub(crate) fn browses(self) -> bool {
+        self == Scenario::TwoHops
     }
 
     fn play(self, scene: &Scene<'_>, report: &mut Report) -> Result<()> {
@@ -145,6 +155,7 @@ impl Scenario {
             Scenario::Upnp => upnp::upnp(scene, report),
             Scenario::OutsideMap => strangers::outside_map(scene, report),
             Scenario::External => external::external(scene, report),
+            Scenario::TwoHops => hops::two_hops(scene, report),
         }
     }
 }
@@ -344,7 +355,7 @@ mod tests {
     #[test]
     fn a_scenario_is_chosen_by_its_name() {
         assert_eq!("roam".parse(), Ok(Chosen(vec![Scenario::Roam])));
-        assert_eq!("all".parse::<Chosen>().unwrap().0.len(), 17);
+        assert_eq!("all".parse::<Chosen>().unwrap().0.len(), 18);
         assert!("rome".parse::<Chosen>().unwrap_err().contains("mtu-black-hole"));
     }
 
