@@ -13,7 +13,7 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use stream::StreamName;
@@ -39,6 +39,11 @@ const PER_BOX_MAX: usize = 32;
 const HELD: Duration = Duration::from_secs(ParentsRequest::HELD_S as u64);
 /// Who should have asked again so long ago is taken for gone: its places go to others until it asks.
 const LATE: Duration = Duration::from_secs(4);
+/// Called silent by so many since it asked last, a box is taken for gone until it asks: one alone may have a bad way to it,
+/// or lie.
+const MISSED_BY_MIN: usize = 2;
+/// So many are remembered.
+const MISSED_BY_MAX: usize = 8;
 /// For so long a box that lacks something is not blamed for what others did not get from it.
 const LACKS_MAX: Duration = Duration::from_secs(20);
 /// For who is silent, and for what changed about the others.
@@ -73,6 +78,8 @@ struct Carried {
     boxes: BTreeMap<BoxKey, Carrier>,
     /// How many ever began.
     begun: u64,
+    /// What viewers got since the first one began.
+    watched_bytes: u64,
     /// None while nobody publishes it.
     plan: Option<Plan>,
     /// When all boxes of the plan were last looked at.
@@ -90,6 +97,8 @@ struct Carrier {
     /// Since when it has all, or lacks something.
     turned: Instant,
     said: ParentsRequest,
+    /// Who called it silent since it asked last.
+    missed_by: BTreeSet<BoxKey>,
 }
 
 impl Carriers {
@@ -109,22 +118,48 @@ impl Carriers {
             }
             return Ok(());
         }
-        let known = self.streams.get_mut(&said.stream).and_then(|carried| carried.boxes.get_mut(key));
+        let stream = said.stream.clone();
+        let known = self.streams.get_mut(&stream).and_then(|carried| carried.boxes.get_mut(key));
         if let Some(carrier) = known.filter(|carrier| now.duration_since(carrier.heard) < HELD) {
             let lacked = carrier.lacks();
+            let silent = said.silent.clone();
+            // Less than before: it began anew in the meantime.
+            let watched = said.watched_bytes.saturating_sub(carrier.said.watched_bytes);
             (carrier.heard, carrier.due, carrier.said) = (now, now, said);
+            carrier.missed_by.clear();
             if carrier.lacks() != lacked {
                 carrier.turned = now;
             }
+            self.note(key, &stream, &silent, watched);
             return Ok(());
         }
         self.forget(now);
         self.has_room(key, &said.stream)?;
         let carried = self.streams.entry(said.stream.clone()).or_default();
-        let carrier = Carrier { place: carried.begun, began: now, heard: now, due: now, turned: now, said };
+        let missed_by = BTreeSet::new();
+        let carrier =
+            Carrier { place: carried.begun, began: now, heard: now, due: now, turned: now, said, missed_by };
         carried.boxes.insert(*key, carrier);
         carried.begun += 1;
         Ok(())
+    }
+
+    /// What viewers of all boxes got.
+    pub(crate) fn watched_bytes(&self, stream: &StreamName) -> u64 {
+        self.streams.get(stream).map_or(0, |carried| carried.watched_bytes)
+    }
+
+    /// Remembers by whom these boxes are missed, and how much more was watched there.
+    fn note(&mut self, by: &BoxKey, stream: &StreamName, silent: &[BoxKey], watched: u64) {
+        let Some(carried) = self.streams.get_mut(stream) else { return };
+        carried.watched_bytes = carried.watched_bytes.saturating_add(watched);
+        for key in silent.iter().filter(|key| *key != by) {
+            if let Some(missed) = carried.boxes.get_mut(key)
+                && missed.missed_by.len() < MISSED_BY_MAX
+            {
+                missed.missed_by.insert(*by);
+            }
+        }
     }
 
     fn has_room(&self, key: &BoxKey, stream: &StreamName) -> Result<(), Full> {
@@ -156,8 +191,14 @@ impl Carriers {
 }
 
 impl Carrier {
-    fn is_fresh(&self, now: Instant) -> bool {
+    /// When it is due.
+    fn asks(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.due) < LATE
+    }
+
+    /// Asks, and is not missed by several.
+    fn is_fresh(&self, now: Instant) -> bool {
+        self.asks(now) && self.missed_by.len() < MISSED_BY_MIN
     }
 
     fn lacks(&self) -> bool {

@@ -193,7 +193,7 @@ function studio(scene) {
   ];
   return {
     server_port: 1935,
-    streams: streams(scene).map((status) => ({ status, key: `k3y-${status.name}-f00d`, access: scene.access[status.name] ?? "open", access_fixed: scene.fixed, history: status.state === "live" ? history : [], advice: status.state === "live" && scene.advice ? advice : [] })),
+    streams: streams(scene).map((status) => ({ status, key: `k3y-${status.name}-f00d`, access: scene.access[status.name] ?? "open", access_fixed: scene.fixed, history: status.state === "live" ? history : [], advice: status.state === "live" && scene.advice ? advice : [], offload: status.state === "live" ? { watched_bytes: 8_412_000_000, given_bytes: 1_934_000_000 } : null })),
     refusals: scene.refusals ? refusals : [],
   };
 }

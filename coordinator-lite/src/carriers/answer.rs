@@ -114,6 +114,12 @@ impl Carriers {
                 plan.handle_failed(asking.key, parent, asking.round_trip_ms, now);
             }
         }
+        // What came from one that is missed is planned anew at once.
+        for parent in own.into_iter().flat_map(|own| own.said.silent.iter()) {
+            if carried.boxes.get(parent).is_some_and(|missed| !missed.is_fresh(now)) {
+                plan.handle_gone(parent, asking.round_trip_ms);
+            }
+        }
         let due = carried.reviewed.is_none_or(|at| now.duration_since(at) >= LOOK_EVERY);
         if whole || due {
             let mut order: Vec<_> = carried.boxes.iter().collect();
@@ -162,7 +168,7 @@ impl Carriers {
         let others = self.others_bps(stream, owner);
         let assumed = owner_uplink_bps(bitrate_bps);
         let unknown = Facts { uplink_bps: assumed, limit_bps: None, age_s: 0, present_per_mille: 1000 };
-        match carrier.filter(|carrier| carrier.is_fresh(now)) {
+        match carrier.filter(|carrier| carrier.asks(now)) {
             Some(carrier) if carrier.said.uplink_bps.is_some() => carrier.facts(others, now),
             Some(_) | None => Facts { uplink_bps: assumed.saturating_sub(others), ..unknown },
         }
@@ -197,6 +203,8 @@ impl Carried {
         let mut waits = self.boxes.iter().any(|(key, carrier)| key != asking.owner && comes(carrier));
         let planned = plan.parents(asking.key);
         let lacks = planned.values().fold(0, |all, stripes| all | stripes) != ALL_STRIPES;
+        // Perhaps another one says the same soon.
+        waits |= own.is_some_and(|own| !own.said.silent.is_empty());
         waits |= lacks && own.is_some_and(|own| now.duration_since(own.began) < YOUNG);
         for (parent, stripes) in planned.iter().filter(|(parent, _)| usable(parent)) {
             let barred = self.barred(parent, asking.key);

@@ -68,6 +68,14 @@ impl App {
         };
         let Answer { stripes, parents, next_s } = carriers.parents(&stream, &asking, now);
         let parents = if leaving { List::new() } else { parents };
-        Ok(ParentsResponse { owner: *owner, live: bitrate_bps.is_some(), stripes, parents, next_s })
+        let watched_bytes = carriers.watched_bytes(&stream);
+        Ok(ParentsResponse {
+            owner: *owner,
+            live: bitrate_bps.is_some(),
+            stripes,
+            parents,
+            next_s,
+            watched_bytes,
+        })
     }
 }

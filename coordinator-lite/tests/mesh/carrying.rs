@@ -35,8 +35,10 @@ fn says(uplink_bps: u64) -> ParentsRequest {
         uplink_bps: Some(uplink_bps),
         sending_bps: 0,
         viewers: 0,
+        watched_bytes: 0,
         takes: List::new(),
         failed: List::new(),
+        silent: List::new(),
         leaving: false,
     }
 }

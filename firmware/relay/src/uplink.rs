@@ -3,16 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use swarm::score::{acknowledges, on_the_line};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::turns::{Class, Turn, Turns};
 
-/// On the line, per 100 bytes of blocks: an inner packet of 1280 bytes carries 1208 of them, and becomes 1360 with
-/// WireGuard, UDP and IPv6 around it.
-const ON_THE_LINE_PERCENT: u64 = 113;
-/// Of what comes, what goes out to acknowledge it: a packet of 152 bytes for each two that came.
-const ACKNOWLEDGED_PERCENT: usize = 7;
 /// What may go out at once after a pause.
 const BURST: Duration = Duration::from_millis(10);
 /// A block waits for its turn at most so long: a second less than until the child gives its part up.
@@ -106,15 +102,19 @@ impl Uplink {
 
     /// Something has to go out at once; what waits goes later by as much.
     pub(crate) fn spend(&self, bytes: usize) {
+        self.spend_line(on_the_line(bytes as u64));
+    }
+
+    fn spend_line(&self, line_bytes: u64) {
         if let Some(rate) = self.rate().filter(|rate| *rate > 0) {
             let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
-            *gone = from(*gone) + lasts(bytes, rate);
+            *gone = from(*gone) + lasts(line_bytes, rate);
         }
     }
 
     /// These bytes came: what acknowledges them goes out on the same line.
     pub(crate) fn handle_received(&self, bytes: usize) {
-        self.spend(bytes * ACKNOWLEDGED_PERCENT / 100);
+        self.spend_line(acknowledges(bytes as u64));
     }
 
     /// When these bytes may go; none if that is too far off to be promised.
@@ -124,7 +124,7 @@ impl Uplink {
         if from > Instant::now() + LOOK_EVERY {
             return None;
         }
-        *gone = from + lasts(bytes, rate);
+        *gone = from + lasts(on_the_line(bytes as u64), rate);
         Some(from)
     }
 }
@@ -134,10 +134,8 @@ fn from(gone: Instant) -> Instant {
     gone.max(now.checked_sub(BURST).unwrap_or(now))
 }
 
-/// On the line.
-fn lasts(bytes: usize, rate: u64) -> Duration {
-    let bits = bytes as u64 * 8 * ON_THE_LINE_PERCENT / 100;
-    Duration::from_nanos(bits.saturating_mul(1_000_000_000) / rate)
+fn lasts(line_bytes: u64, rate: u64) -> Duration {
+    Duration::from_nanos(line_bytes.saturating_mul(8 * 1_000_000_000) / rate)
 }
 
 #[cfg(test)]

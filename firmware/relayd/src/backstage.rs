@@ -182,6 +182,7 @@ impl Backstage for Office {
                 key: self.roster.keys().key(name).map(|key| key.expose().to_owned()).unwrap_or_default(),
                 advice: [self.pulls.advice(name), advise(&facts, trouble)].concat(),
                 history: facts.history.into(),
+                offload: self.carriers.as_ref().and_then(|carriers| carriers.origins.offload(name)),
             }
         });
         StudioView {

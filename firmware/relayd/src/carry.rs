@@ -27,6 +27,7 @@ use stream::StreamName;
 use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio::task::AbortHandle;
 use trust::{BoxKey, List, StreamKey};
+use wire::parents::PARENTS_MAX;
 use wire::{ParentsRequest, ParentsResponse, path};
 
 use crate::control::ask::{AskError, Desk};
@@ -46,8 +47,6 @@ const CARRIED_MAX: usize = 32;
 const UNKNOWN_FOR: Duration = Duration::from_secs(3);
 /// Names that are remembered as unknown.
 const UNKNOWN_MAX: usize = 256;
-/// As `relay::Uplink` counts what is around the bytes.
-const ON_THE_LINE_PERCENT: u64 = 113;
 /// The coordinator hears what this box can give of its own streams so often.
 const OFFER_EVERY: Duration = Duration::from_secs(3);
 /// How long children have to find others when this box stops.
@@ -138,9 +137,12 @@ impl Carriers {
         loop {
             tokio::time::sleep(OFFER_EVERY).await;
             for (name, tally) in self.origins.live() {
-                let question = self.question(&name, &tally, &[], 0);
-                if let Err(error) = self.ask(&question).await {
-                    tracing::trace!(%error, "the coordinator does not hear what this box can give");
+                let question = self.question(&name, &tally, &Faults::default(), 0);
+                match self.ask(&question).await {
+                    Ok(answer) => self.origins.note_watched(&name, answer.watched_bytes),
+                    Err(error) => {
+                        tracing::trace!(%error, "the coordinator does not hear what this box can give");
+                    }
                 }
             }
         }
@@ -197,7 +199,7 @@ impl Carriers {
             if self.touch(name) {
                 return true;
             }
-            let question = self.question(name, &Tally::default(), &[], 0);
+            let question = self.question(name, &Tally::default(), &Faults::default(), 0);
             desk.post::<ParentsResponse>(path::PARENTS, &question).await
         };
         match answer {
@@ -264,7 +266,7 @@ impl Carriers {
         let names: Vec<_> = lock(&self.carried).keys().cloned().collect();
         let tell = async {
             for name in names {
-                let mut question = self.question(&name, &Tally::default(), &[], 0);
+                let mut question = self.question(&name, &Tally::default(), &Faults::default(), 0);
                 question.leaving = true;
                 if let Err(error) = self.ask(&question).await {
                     tracing::debug!(%error, "the coordinator does not hear that this box stops");
@@ -291,21 +293,23 @@ impl Carriers {
         }
     }
 
-    fn question(&self, name: &StreamName, tally: &Tally, failed: &[BoxKey], viewers: u32) -> ParentsRequest {
+    fn question(&self, name: &StreamName, tally: &Tally, faults: &Faults, viewers: u32) -> ParentsRequest {
         let takes = tally.flows().into_iter().filter(|(_, flow)| flow.takes != 0);
         let takes: Vec<_> = takes
             .map(|(parent, flow)| wire::parents::Take { parent, stripes: flow.takes })
-            .take(wire::parents::PARENTS_MAX)
+            .take(PARENTS_MAX)
             .collect();
-        let failed: Vec<_> = failed.iter().rev().take(wire::parents::PARENTS_MAX).copied().collect();
         let gives = self.origins.shown(name).is_some() || room::is_steady(tally);
+        let carried = lock(&self.carried).get(name).map(|carried| carried.live.served().bytes());
         ParentsRequest {
             stream: name.clone(),
             uplink_bps: if gives { self.capacity() } else { Some(0) },
             sending_bps: self.sending_bps(),
             viewers,
+            watched_bytes: carried.unwrap_or(0),
             takes: List::try_from(takes).unwrap_or_default(),
-            failed: List::try_from(failed).unwrap_or_default(),
+            failed: newest(&faults.failed),
+            silent: newest(&faults.silent),
             leaving: false,
         }
     }
@@ -355,6 +359,18 @@ impl Carriers {
         );
         tallies
     }
+}
+
+/// Whom a box could not count on of late, the newest last.
+#[derive(Debug, Default)]
+struct Faults {
+    failed: Vec<BoxKey>,
+    silent: Vec<BoxKey>,
+}
+
+fn newest(keys: &[BoxKey]) -> List<BoxKey, PARENTS_MAX> {
+    let newest: Vec<_> = keys.iter().rev().take(PARENTS_MAX).copied().collect();
+    List::try_from(newest).unwrap_or_default()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

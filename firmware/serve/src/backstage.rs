@@ -285,6 +285,17 @@ pub struct StudioStream {
     pub access_fixed: bool,
     pub history: Vec<HistoryPoint>,
     pub advice: Vec<Advice>,
+    /// Once other boxes carry it.
+    pub offload: Option<Offload>,
+}
+
+/// What friends saved this box's line, since the box started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Offload {
+    /// Bytes of media that viewers of other boxes got.
+    pub watched_bytes: u64,
+    /// Bytes of media that went from here to other boxes for it.
+    pub given_bytes: u64,
 }
 
 impl std::fmt::Debug for StudioStream {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use hyper::body::{Frame, SizeHint};
-use store::{FlvError, FlvReader, ObjectReader};
+use store::{FlvError, FlvReader, ObjectReader, Served};
 use tokio::time::Sleep;
 
 use crate::Server;
@@ -117,6 +117,8 @@ pub(crate) enum Body {
     /// Comes in pieces: from files, or as the parts of an open segment are made.
     Pulled(Pulled),
     Flv(FlvBody),
+    /// What of another one goes out is counted.
+    Counted(Box<Body>, Served),
 }
 
 impl Body {
@@ -136,6 +138,10 @@ impl Body {
 
     pub(crate) fn pulled(reader: ObjectReader) -> Self {
         Self::Pulled(Pulled { left: reader.left(), turn: Turn::Idle(reader) })
+    }
+
+    pub(crate) fn counted(self, served: &Served) -> Self {
+        Self::Counted(Box::new(self), served.clone())
     }
 
     /// `left`: the body ends after so long, none for never.
@@ -229,6 +235,13 @@ impl hyper::body::Body for Body {
                 std::task::ready!(pulled.poll_next(cx)).map(|bytes| bytes.map(Chunk::One))
             }
             Self::Flv(flv) => std::task::ready!(flv.poll_next(cx)),
+            Self::Counted(body, served) => {
+                let next = std::task::ready!(Pin::new(&mut **body).poll_frame(cx));
+                if let Some(chunk) = next.as_ref().and_then(|next| next.as_ref().ok()?.data_ref()) {
+                    served.add(chunk.remaining() as u64);
+                }
+                return Poll::Ready(next);
+            }
         };
         Poll::Ready(next.map(|chunk| chunk.map(Frame::data)))
     }
@@ -238,6 +251,7 @@ impl hyper::body::Body for Body {
             Self::Empty | Self::Whole(None) => true,
             Self::Pulled(pulled) => pulled.left == Some(0),
             Self::Whole(Some(_)) | Self::Flv(_) => false,
+            Self::Counted(body, _) => body.is_end_stream(),
         }
     }
 
@@ -247,6 +261,7 @@ impl hyper::body::Body for Body {
             Self::Whole(Some(chunk)) => SizeHint::with_exact(chunk.remaining() as u64),
             Self::Pulled(Pulled { left: Some(left), .. }) => SizeHint::with_exact(*left),
             Self::Pulled(_) | Self::Flv(_) => SizeHint::default(),
+            Self::Counted(body, _) => body.size_hint(),
         }
     }
 }
@@ -258,6 +273,7 @@ impl std::fmt::Debug for Body {
             Self::Whole(_) => "Whole",
             Self::Pulled(_) => "Pulled",
             Self::Flv(_) => "Flv",
+            Self::Counted(..) => "Counted",
         })
     }
 }

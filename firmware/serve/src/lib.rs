@@ -39,7 +39,7 @@ use crate::session::Sessions;
 
 pub use backstage::{
     Advice, AudioStatus, Backstage, BackstageError, BoxView, GivingView, GivingWhy, GivingWish, Health,
-    HealthProblem, HistoryPoint, LinkView, LinkWish, QuietHours, RefusalView, Severity, SourceState,
+    HealthProblem, HistoryPoint, LinkView, LinkWish, Offload, QuietHours, RefusalView, Severity, SourceState,
     SourceView, StreamState, StreamStatus, StudioStream, StudioView, VideoStatus, Wanted, Wanting,
 };
 pub use listener::{Limits, serve_http, serve_https, serve_io};

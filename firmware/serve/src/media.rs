@@ -141,7 +141,7 @@ impl Asking<'_> {
         let etag = quoted(format_args!("{object}"));
         let mut response = match not_modified(self.headers, &etag) {
             Some(response) => response,
-            None => self.object_response(found, &etag)?,
+            None => self.object_response(found, &etag)?.map(|body| body.counted(live.served())),
         };
         let headers = response.headers_mut();
         headers.insert(ETAG, etag);
@@ -219,7 +219,7 @@ impl Asking<'_> {
         let body = if head_only {
             Body::Empty
         } else {
-            Body::flv(reader, Arc::clone(self.server), self.pass.left())
+            Body::flv(reader, Arc::clone(self.server), self.pass.left()).counted(live.served())
         };
         let mut response = Response::new(body);
         let headers = response.headers_mut();

@@ -31,7 +31,7 @@ use crate::disk::keeper::Keeper;
 use crate::numbers::Numbers;
 
 pub use flv::{FlvError, FlvReader};
-pub use live::{ItemTaken, Live, ObjectError, PlaylistError, Producer, PushError, Rendered, Stats};
+pub use live::{ItemTaken, Live, ObjectError, PlaylistError, Producer, PushError, Rendered, Served, Stats};
 pub use object::{Object, ObjectReader};
 pub use row::{BlockTaken, Item, Place, Sealer};
 

@@ -85,6 +85,22 @@ pub struct Live {
     carried: watch::Sender<()>,
     flv: Arc<Ring>,
     audience: Audience,
+    served: Served,
+}
+
+/// Bytes of a stream's media that viewers got; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Served(Arc<AtomicU64>);
+
+impl Served {
+    pub fn add(&self, bytes: u64) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 #[derive(Debug)]
@@ -146,6 +162,7 @@ impl Live {
             carried: watch::Sender::new(()),
             flv: Arc::new(Ring::new(config.flv_bytes_max)),
             audience: Audience::default(),
+            served: Served::default(),
         };
         live.change(live.lock());
         live
@@ -308,6 +325,12 @@ impl Live {
     /// False if no viewer is there, nor was one lately; cheaper than [`Self::viewers`].
     pub fn is_watched(&self) -> bool {
         self.flv.readers() > 0 || !self.audience.is_empty()
+    }
+
+    /// Counted by whoever serves it.
+    #[must_use]
+    pub const fn served(&self) -> &Served {
+        &self.served
     }
 
     #[must_use]

@@ -5,6 +5,11 @@ use crate::part::StripeCount;
 /// Bits on the line for each thousand bits of media, beyond them. A packet of 1420 bytes inside of WireGuard carries
 /// 1348 of TCP over IPv6, and is 1494 long on an Ethernet.
 pub const OVERHEAD_PER_MILLE: u64 = 110;
+/// The same where packets are as short as a path may make them: 1280 bytes inside carry 1208, and become 1360 with
+/// WireGuard, UDP and IPv6 around them. Whoever has to keep a limit counts with it.
+const LIMITED_PER_MILLE: u64 = 130;
+/// Of media that comes, what goes out to acknowledge it, and to ask: measured 43 in the lab, with pieces of four packets.
+const ACKNOWLEDGED_PER_MILLE: u64 = 50;
 /// Each feed brings all headers: about 540 bytes, five times a second. As if no feed had more than one stripe.
 pub const HEADERS_BPS: u64 = 22_000;
 /// Of a line, what is planned with. On a line that is full for a moment longer, everything comes late for ever.
@@ -25,6 +30,18 @@ pub struct Facts {
     pub age_s: u64,
     /// Of the time since it first came, how much it was there.
     pub present_per_mille: u16,
+}
+
+/// What so much media is on the line at most: bytes for bytes, bits for bits.
+#[must_use]
+pub const fn on_the_line(media: u64) -> u64 {
+    media.saturating_mul(1000 + LIMITED_PER_MILLE) / 1000
+}
+
+/// What goes out where so much media comes in.
+#[must_use]
+pub const fn acknowledges(media: u64) -> u64 {
+    media.saturating_mul(ACKNOWLEDGED_PER_MILLE) / 1000
 }
 
 /// What one stripe costs on the giver's line, in bits per second.

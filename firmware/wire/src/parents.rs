@@ -1,7 +1,8 @@
 //! Who gives a stream to whom: a box that carries one says how it stands, and hears from whom to take it.
 //!
 //! Asked when a box begins to carry a stream, when it runs out of parents, and then every [`ParentsResponse::next_s`].
-//! Who does not ask when it is due is soon named to nobody, and forgotten after [`ParentsRequest::HELD_S`]. Refuses to be believed about media: what a
+//! Who does not ask when it is due is soon named to nobody, as is one that several call silent until it asks again, and
+//! forgotten after [`ParentsRequest::HELD_S`]. Refuses to be believed about media: what a
 //! parent gives is checked, whoever named it.
 
 use serde::{Deserialize, Serialize};
@@ -22,10 +23,16 @@ pub struct ParentsRequest {
     pub sending_bps: u64,
     /// At this box.
     pub viewers: u32,
+    /// Bytes of the stream's media that its viewers got since it began to carry it; 0 of the owner.
+    #[serde(default)]
+    pub watched_bytes: u64,
     /// From whom it takes what.
     pub takes: List<Take, PARENTS_MAX>,
     /// Who failed it lately, and is not to be named again soon.
     pub failed: List<BoxKey, PARENTS_MAX>,
+    /// Parents from which it heard nothing any more in the last seconds, while others went on: they may be gone.
+    #[serde(default)]
+    pub silent: List<BoxKey, PARENTS_MAX>,
     /// It stops: nobody is to take anything from it any more.
     #[serde(default)]
     pub leaving: bool,
@@ -56,6 +63,10 @@ pub struct ParentsResponse {
     pub parents: List<ParentEntry, PARENTS_MAX>,
     /// Seconds until the box asks again, if nothing happens.
     pub next_s: u32,
+    /// What viewers of all boxes but the owner's got while the coordinator looked on. It begins anew when nobody carries
+    /// the stream any more, or with another start of the coordinator.
+    #[serde(default)]
+    pub watched_bytes: u64,
 }
 
 /// A box that may be asked for the stream.

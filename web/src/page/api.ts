@@ -98,6 +98,8 @@ export interface StudioStream {
   access_fixed: boolean;
   history: Sample[];
   advice: Advice[];
+  /** Since the box started; null until other boxes take it. */
+  offload: { watched_bytes: number; given_bytes: number } | null;
 }
 
 export interface QuietHours {

@@ -4,7 +4,7 @@ import { ApiError, ask, type Advice, type Source, type StudioStream } from "../p
 import { place, rtmpAddress, thisBox } from "../page/addresses";
 import { copyField } from "../page/copy";
 import { h, renew, say } from "../page/dom";
-import { bitrate, count, duration, frameRate, NOTHING, picture, seconds, skew } from "../page/format";
+import { bitrate, bytes, count, duration, frameRate, NOTHING, picture, seconds, skew } from "../page/format";
 import { Audience } from "./audience";
 import { confirmed } from "./confirm";
 import { Graph } from "./graph";
@@ -109,7 +109,7 @@ export class StreamCard {
     return [since && `${since} on air`, from, picture(status), count(status.viewers, "viewer"), status.encoder ?? ""].filter(Boolean).join(" · ");
   }
 
-  #figures({ status, history }: StudioStream): void {
+  #figures({ status, history, offload }: StudioStream): void {
     const series = (pick: (s: StudioStream["history"][number]) => number | null): { atMs: number; value: number | null }[] =>
       history.map((sample) => ({ atMs: sample.at_unix_ms, value: pick(sample) }));
     this.#graphs.bitrate.show(series((s) => s.bitrate_bps));
@@ -122,6 +122,7 @@ export class StreamCard {
       ["Length of a part", status.part_target_ms === null ? NOTHING : `${Math.round(status.part_target_ms)} ms`],
       ["Longest segment", status.target_duration_s === null ? NOTHING : `${status.target_duration_s} s`],
     ];
+    if (offload) facts.push(["Watched at friends’ boxes", bytes(offload.watched_bytes)], ["Sent from here for it", given(offload)]);
     renew(this.#details, JSON.stringify(facts), () => facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
   }
 
@@ -183,4 +184,9 @@ function showAdvice(list: HTMLElement, advice: Advice[]): void {
   renew(list, JSON.stringify(advice), () =>
     advice.map(({ severity, text }) => h("li", { "data-severity": severity }, h("strong", {}, label[severity] ?? "Note"), h("span", {}, text))),
   );
+}
+
+/** What left this box for friends, and which share of what they watched that is. */
+function given({ watched_bytes: watched, given_bytes: gave }: NonNullable<StudioStream["offload"]>): string {
+  return watched > 0 ? `${bytes(gave)}, ${Math.round((100 * gave) / watched)} %` : bytes(gave);
 }

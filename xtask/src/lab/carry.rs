@@ -192,7 +192,7 @@ fn judge_pings(empty: &BTreeMap<String, Vec<f64>>, full: &BTreeMap<String, Vec<f
 /// Nothing happens to anybody, and everything is measured.
 fn calm(circle: &mut Circle<'_>, play: &Play, lines: Lines, report: &mut Report, stop: &Stop) -> Result<()> {
     let (before, counted, began) = (circle.look(), Counted::take(circle.world)?, Instant::now());
-    let relayed_before = relayed(circle);
+    let (relayed_before, lines_before) = (relayed(circle), sent(circle)?);
     let (mean_kbps, peak_kbps) = watch_origin(circle, play.time, stop)?;
     let flows = Counted::take(circle.world)?.since(&counted);
     let (after, passed) = (circle.look(), began.elapsed());
@@ -200,8 +200,8 @@ fn calm(circle: &mut Circle<'_>, play: &Play, lines: Lines, report: &mut Report,
     println!("{} s of calm; who has it from whom, by what routers counted:", passed.as_secs());
     print!("{}", flows.tree(&circle.origin, &names));
     print_viewers(&before, &after);
-    let relayed = relayed(circle);
-    print_relayed(circle, &relayed_before, &relayed);
+    print_relayed(circle, &relayed_before, &relayed(circle));
+    print_lines(&lines_before, &sent(circle)?);
     let allowed_kbps = lines.origin_kbps as f64 + BURST_KBPS;
     let text = format!("the origin sent {mean_kbps:.0} kbit/s, {peak_kbps:.0} in its busiest second");
     report.find(peak_kbps <= allowed_kbps, text);
@@ -313,6 +313,18 @@ fn print_relayed(circle: &Circle<'_>, before: &BTreeMap<String, Relayed>, after:
             now.forged
         );
     }
+}
+
+/// What left each house.
+fn sent(circle: &Circle<'_>) -> Result<BTreeMap<String, u64>> {
+    let sites = circle.world.sites().iter();
+    sites.map(|site| Ok((site.name.clone(), lines::sent_bytes(circle.world, site)?))).collect()
+}
+
+fn print_lines(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) {
+    let kilobytes = |name: &str, now: &u64| (now - before.get(name).unwrap_or(now)) / 1000;
+    let told = after.iter().map(|(name, now)| format!("{name} {}", kilobytes(name, now)));
+    println!("    what left the houses, in kB: {}", told.collect::<Vec<_>>().join(", "));
 }
 
 fn forgeries(circle: &Circle<'_>, report: &mut Report) {

@@ -68,6 +68,37 @@ fn who_does_not_ask_when_it_is_due_is_taken_for_gone() {
     mesh.check_served();
 }
 
+fn miss(mesh: &mut Mesh, child: u8, parent: u8) -> Answer {
+    let parent = mesh.key(parent);
+    mesh.boxes.get_mut(&child).unwrap().silent = vec![parent].try_into().unwrap();
+    let answer = mesh.ask(child);
+    mesh.boxes.get_mut(&child).unwrap().silent = List::new();
+    answer
+}
+
+#[test]
+fn whom_two_miss_is_taken_for_gone_until_it_asks() {
+    let (mut mesh, giver) = settled();
+    let all = children(&mesh, giver);
+    let answer = miss(&mut mesh, all[0], giver);
+    assert!(mesh.names(&answer).contains(&giver), "one alone may have a bad way to it");
+    assert_eq!(answer.next_s, 1, "perhaps another one says the same");
+    // Said twice by one it is no truer.
+    miss(&mut mesh, all[0], giver);
+    let answer = miss(&mut mesh, all[1], giver);
+    assert!(!mesh.names(&answer).contains(&giver));
+    let planned = answer.parents.iter().fold(0, |planned, entry| planned | entry.stripes);
+    assert_eq!(planned, ALL_STRIPES, "at once, from others");
+    assert!(!all.iter().any(|child| {
+        let answer = mesh.ask(*child);
+        mesh.names(&answer).contains(&giver)
+    }));
+    mesh.ask(giver);
+    mesh.settle();
+    mesh.check_served();
+    assert!(!children(&mesh, giver).is_empty(), "it gives again");
+}
+
 #[test]
 fn what_failed_one_box_comes_from_elsewhere_and_others_stay() {
     let (mut mesh, giver) = settled_with(20 * MBIT);

@@ -16,7 +16,7 @@ use wire::{Code, ParentsResponse};
 
 use super::house::{Court, Roads};
 use super::room::is_steady;
-use super::{Carriers, lock};
+use super::{Carriers, Faults, lock};
 
 /// Nobody watches it here and nobody takes it from here for so long: it is let go.
 const IDLE: Duration = Duration::from_secs(30);
@@ -89,10 +89,12 @@ impl Keep {
                     Some(Report::Demoted { fault: Fault::Empty, .. }) => {}
                     // Where many begin at once, whoever is late waits for others itself.
                     Some(Report::Demoted { fault, .. }) if is_slowness(fault) && began.elapsed() < YOUNG => {}
-                    // Whether it is gone or only stood still for a moment is known when it is asked again.
+                    // Whether it is gone or only stood still for a moment is known when it is asked again, or when
+                    // others say the same.
                     Some(Report::Demoted { parent, fault: Fault::Silent }) => {
                         silent.push((parent, TokioInstant::now() + SILENT_FOR));
                         silent.truncate(REPORTS_MAX);
+                        next = next.min(asked + ASK_PAUSE);
                     }
                     Some(Report::Demoted { parent, fault }) => {
                         failed.push((parent, Instant::now() + failed_for(fault)));
@@ -101,7 +103,8 @@ impl Keep {
                 },
                 () = sleep_until(next) => {
                     asked = TokioInstant::now();
-                    next = asked + self.ask_again(&mut failed, &parents, &answer).await;
+                    self.forgive(&mut silent);
+                    next = asked + self.ask_again(&mut failed, &silent, &parents, &answer).await;
                 }
                 () = tokio::time::sleep(if gives { LOOK_EVERY } else { LOOK_EARLY_EVERY }) => {}
             }
@@ -132,7 +135,7 @@ impl Keep {
         // Who watches is told that it is over, and has a moment to hear it.
         self.live.end();
         let over = TokioInstant::now() + OVER_FOR;
-        let mut question = self.carriers.question(&self.name, &self.tally, &[], 0);
+        let mut question = self.carriers.question(&self.name, &self.tally, &Faults::default(), 0);
         question.leaving = true;
         let _ = tokio::time::timeout(Duration::from_secs(5), self.carriers.ask(&question)).await;
         if self.live.is_watched() {
@@ -145,13 +148,17 @@ impl Keep {
     async fn ask_again(
         &self,
         failed: &mut Vec<(BoxKey, Instant)>,
+        silent: &[(BoxKey, TokioInstant)],
         parents: &watch::Sender<Vec<Parent>>,
         first: &ParentsResponse,
     ) -> Duration {
         failed.retain(|(_, until)| *until > Instant::now());
-        let names: Vec<_> = failed.iter().map(|(key, _)| *key).collect();
+        let faults = Faults {
+            failed: failed.iter().map(|(key, _)| *key).collect(),
+            silent: silent.iter().map(|(key, _)| *key).collect(),
+        };
         let viewers = u32::try_from(self.live.viewers()).unwrap_or(u32::MAX);
-        let question = self.carriers.question(&self.name, &self.tally, &names, viewers);
+        let question = self.carriers.question(&self.name, &self.tally, &faults, viewers);
         match self.carriers.ask(&question).await {
             Ok(answer) => {
                 if answer.owner != first.owner {
@@ -174,6 +181,13 @@ impl Keep {
                 TRY_AGAIN
             }
         }
+    }
+
+    /// Who gives again was not gone.
+    fn forgive(&self, silent: &mut Vec<(BoxKey, TokioInstant)>) {
+        let flows = self.tally.flows();
+        let gives = |parent: &BoxKey| flows.iter().any(|(key, flow)| key == parent && flow.takes != 0);
+        silent.retain(|(parent, _)| !gives(parent));
     }
 
     fn parents(&self, answer: &ParentsResponse) -> Vec<Parent> {

@@ -12,11 +12,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use stream::Millis;
 use swarm::guard::Guard;
+use swarm::score::on_the_line;
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use wire::stun::{self, Transaction};
 
-use super::{Carriers, ON_THE_LINE_PERCENT};
+use super::Carriers;
 use crate::control::keys::random;
 
 /// As the guard wants them: a few each second.
@@ -61,7 +62,7 @@ impl Sent {
     /// On the line, since then.
     fn bps(&self, now: &Self) -> u64 {
         let millis = u64::try_from((now.at - self.at).as_millis()).unwrap_or(0).max(1);
-        now.bytes.saturating_sub(self.bytes) * 8 * 1000 / millis * ON_THE_LINE_PERCENT / 100
+        on_the_line(now.bytes.saturating_sub(self.bytes)) * 8 * 1000 / millis
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use relay::{Shown, Tally, write_hello};
+use serve::Offload;
 use store::{Live, Sealer};
 use stream::StreamName;
 use tokio::sync::watch;
@@ -18,6 +19,23 @@ use crate::status::unix_ms;
 struct Origin {
     shows: watch::Sender<Option<Shown>>,
     tally: Arc<Tally>,
+    watched: Watched,
+}
+
+/// What viewers of other boxes got since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Watched {
+    bytes: u64,
+    /// As the coordinator counted last; none before its first word, from which on it counts.
+    told: Option<u64>,
+}
+
+impl Watched {
+    fn note(&mut self, told: u64) {
+        let before = self.told.replace(told).unwrap_or(told);
+        // A coordinator that started anew began at nothing.
+        self.bytes += told.checked_sub(before).unwrap_or(told);
+    }
 }
 
 pub(crate) struct Origins {
@@ -56,7 +74,8 @@ impl Origins {
         // Above every number of an earlier start: one item takes far longer than a microsecond.
         let first = u64::try_from(unix_ms()).unwrap_or(0).saturating_mul(1000);
         live.seal_with(Arc::new(Seals(secret.clone())), first);
-        let origin = Origin { shows: watch::Sender::new(None), tally: Arc::default() };
+        let origin =
+            Origin { shows: watch::Sender::new(None), tally: Arc::default(), watched: Watched::default() };
         lock(&self.streams).insert(name.clone(), origin);
         self.allow(name, secret, access);
     }
@@ -95,6 +114,21 @@ impl Origins {
         streams.iter().map(|(name, origin)| (name.clone(), Arc::clone(&origin.tally))).collect()
     }
 
+    /// From the coordinator.
+    pub(super) fn note_watched(&self, name: &StreamName, told: u64) {
+        if let Some(origin) = lock(&self.streams).get_mut(name) {
+            origin.watched.note(told);
+        }
+    }
+
+    /// What friends saved this box, once they took something.
+    pub(crate) fn offload(&self, name: &StreamName) -> Option<Offload> {
+        let streams = lock(&self.streams);
+        let origin = streams.get(name)?;
+        let offload = Offload { watched_bytes: origin.watched.bytes, given_bytes: origin.tally.sent() };
+        Some(offload).filter(|offload| offload.given_bytes > 0)
+    }
+
     pub(super) fn tallies(&self) -> Vec<(StreamName, Arc<Tally>, u64)> {
         let streams = lock(&self.streams);
         streams.iter().map(|(name, origin)| (name.clone(), Arc::clone(&origin.tally), 0)).collect()
@@ -102,5 +136,19 @@ impl Origins {
 
     pub(super) fn tally(&self, name: &StreamName) -> Arc<Tally> {
         lock(&self.streams).get(name).map(|origin| Arc::clone(&origin.tally)).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_watched_goes_on_over_a_restart_of_the_coordinator() {
+        let mut watched = Watched::default();
+        for (told, bytes) in [(700, 0), (1_000, 300), (1_000, 300), (50, 350), (90, 390)] {
+            watched.note(told);
+            assert_eq!(watched.bytes, bytes, "{told}");
+        }
     }
 }

@@ -7,16 +7,15 @@ use std::time::{Duration, Instant};
 use relay::{Flow, Refused, Share, Tally};
 use stream::StreamName;
 use swarm::part::Stripes;
+use swarm::score::{acknowledges, stripe_bps};
 use trust::BoxKey;
 
-use super::{Carriers, ON_THE_LINE_PERCENT, lock};
+use super::{Carriers, lock};
 
 /// What a stream is taken for of which no part is here yet.
 const BITRATE_ASSUMED_BPS: u64 = 6_000_000;
 /// The most of so long counts.
 const RECENT: Duration = Duration::from_secs(15);
-/// Of what comes, what goes out to acknowledge it.
-const ACKNOWLEDGED_PERCENT: u64 = 7;
 /// What was measured below this was measured on nothing yet.
 const BITRATE_MIN_BPS: u64 = 100_000;
 
@@ -48,22 +47,22 @@ impl Carriers {
             // What is asked for by name comes after what was promised.
             Share::Blocks if limit == Some(0) || self.uplink.is_behind() => return Err(Refused::NoRoom),
             Share::Blocks => return Ok((Stripes::NONE, 0)),
-            Share::Feed { stripes, of, planned } => (stripes, of.get(), planned),
+            Share::Feed { stripes, of, planned } => (stripes, of, planned),
         };
         let Some(limit) = limit else { return Ok((stripes, 0)) };
-        let incoming_bps: u64 = self.carried().iter().map(|(name, ..)| self.rate(name)).sum();
-        let mut left_bps = limit.saturating_sub(incoming_bps * ACKNOWLEDGED_PERCENT / 100);
-        let mut given = Slots { all: 0, of_them: 0, planned: 0, own: Stripes::NONE };
+        let incoming_bps: u64 = self.carried().iter().map(|(name, ..)| self.bitrate(name)).sum();
+        let mut line = Line { limit_bps: limit, incoming_bps, others_bps: 0 };
+        let mut given = Slots { all: 0, at_most: 0, of_them: 0, planned: 0, own: Stripes::NONE };
         for (other, tally, _) in self.tallies() {
             let flows = tally.flows();
             if other == *name {
                 given = Slots::given(&flows, child);
             } else {
                 let stripes: u64 = flows.iter().map(|(_, flow)| u64::from(flow.gives().len())).sum();
-                left_bps = left_bps.saturating_sub(self.rate(&other) / u64::from(of) * stripes);
+                line.others_bps += stripe_bps(self.bitrate(&other), of) * stripes;
             }
         }
-        given.all = u32::try_from(left_bps / (self.rate(name) / u64::from(of)).max(1)).unwrap_or(u32::MAX);
+        (given.all, given.at_most) = line.slots(stripe_bps(self.bitrate(name), of));
         given.fitting(stripes, planned).ok_or(Refused::NoRoom)
     }
 
@@ -86,17 +85,41 @@ impl Carriers {
         }
     }
 
-    /// On the line, for all of a stream.
-    fn rate(&self, name: &StreamName) -> u64 {
+    /// Of the media of a stream.
+    fn bitrate(&self, name: &StreamName) -> u64 {
         let newest = self.store.get(name).and_then(|live| live.newest_part());
         let measured = newest.map(|item| item.stamp().average_bps).filter(|bps| *bps >= BITRATE_MIN_BPS);
-        measured.unwrap_or(BITRATE_ASSUMED_BPS) * ON_THE_LINE_PERCENT / 100
+        measured.unwrap_or(BITRATE_ASSUMED_BPS)
+    }
+}
+
+/// What may go out, and what of that is taken.
+struct Line {
+    limit_bps: u64,
+    /// Media that comes in, which has to be acknowledged.
+    incoming_bps: u64,
+    /// For streams other than the one that is asked for, on the line.
+    others_bps: u64,
+}
+
+impl Line {
+    /// How many stripes of this size fit, and how many at most, if they were planned. Of twenty one is left for what is
+    /// pulled; who plans leaves that, too, but counts with a rate that is some seconds old: what was planned must not find
+    /// one stripe too few for each small change.
+    fn slots(&self, stripe_bps: u64) -> (u32, u32) {
+        let most_bps = self.limit_bps.saturating_sub(self.others_bps);
+        let left_bps = most_bps.saturating_sub(acknowledges(self.incoming_bps));
+        let stripes = |bps: u64| u32::try_from(bps / stripe_bps.max(1)).unwrap_or(u32::MAX);
+        let fit = stripes(left_bps);
+        (fit - fit / 20, stripes(most_bps))
     }
 }
 
 /// What the line has for one stream, in stripes.
 struct Slots {
     all: u32,
+    /// What planned stripes may take of it.
+    at_most: u32,
     /// Of these other children have so many, and so many of those were planned.
     of_them: u32,
     planned: u32,
@@ -106,7 +129,7 @@ struct Slots {
 
 impl Slots {
     fn given(flows: &[(BoxKey, Flow)], child: &BoxKey) -> Self {
-        let mut slots = Self { all: 0, of_them: 0, planned: 0, own: Stripes::NONE };
+        let mut slots = Self { all: 0, at_most: 0, of_them: 0, planned: 0, own: Stripes::NONE };
         for (key, flow) in flows {
             if key == child {
                 slots.own = flow.gives();
@@ -120,21 +143,23 @@ impl Slots {
 
     /// What of `asked` fits, and how many stripes of others have to go for it.
     fn fitting(&self, asked: Stripes, planned: bool) -> Option<(Stripes, u32)> {
-        let others = if planned { self.planned } else { self.of_them };
-        let left = self.all.saturating_sub(others).saturating_sub(self.own.len());
+        let (all, others) = if planned { (self.at_most, self.planned) } else { (self.all, self.of_them) };
+        let left = all.saturating_sub(others).saturating_sub(self.own.len());
         let fits = asked.both(self.own).and(asked.without(self.own).first(left));
         let full = self.of_them + self.own.and(fits).len();
-        (!fits.is_empty()).then(|| (fits, if planned { full.saturating_sub(self.all) } else { 0 }))
+        (!fits.is_empty()).then(|| (fits, if planned { full.saturating_sub(all) } else { 0 }))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use swarm::StripeCount;
+
     use super::*;
 
     #[test]
     fn what_does_not_fit_is_left_out() {
-        let slots = |all, own| Slots { all, of_them: 3, planned: 1, own: Stripes(own) };
+        let slots = |all, own| Slots { all, at_most: all, of_them: 3, planned: 1, own: Stripes(own) };
         let (none, all) = (0, Stripes(0xff));
         assert_eq!(slots(11, none).fitting(all, false), Some((all, 0)));
         assert_eq!(slots(8, none).fitting(all, false), Some((Stripes(0x1f), 0)));
@@ -150,11 +175,34 @@ mod tests {
 
     #[test]
     fn what_is_planned_goes_before_what_is_not() {
-        let slots = |all| Slots { all, of_them: 5, planned: 2, own: Stripes::NONE };
+        let slots = |all| Slots { all, at_most: all, of_them: 5, planned: 2, own: Stripes::NONE };
         let two = Stripes(0x03);
         assert_eq!(slots(7).fitting(two, true), Some((two, 0)), "there is room for all");
         assert_eq!(slots(5).fitting(two, true), Some((two, 2)));
         assert_eq!(slots(3).fitting(two, true), Some((Stripes(0x01), 3)));
         assert_eq!(slots(2).fitting(two, true), None, "planned ones make no room");
+    }
+
+    #[test]
+    fn a_stream_that_grew_a_little_has_room_for_what_was_planned() {
+        let line = Line { limit_bps: 4_750_000, incoming_bps: 6_000_000, others_bps: 0 };
+        let slots = |bitrate_bps| line.slots(stripe_bps(bitrate_bps, StripeCount::USUAL));
+        // 854,500 bit/s each; 300,000 acknowledge what comes.
+        assert_eq!(slots(6_000_000), (5, 5));
+        assert_eq!(slots(6_300_000), (4, 5), "nobody else comes");
+        assert_eq!(slots(6_500_000), (4, 5), "but the plan stays");
+        assert_eq!(slots(7_000_000), (4, 4));
+        let origin = Line { limit_bps: 19_000_000, incoming_bps: 0, others_bps: 0 };
+        assert_eq!(origin.slots(854_500), (21, 22));
+        let full = Line { others_bps: 5_000_000, ..line };
+        assert_eq!(full.slots(854_500), (0, 0));
+    }
+
+    #[test]
+    fn what_is_planned_has_the_whole_line() {
+        let slots = Slots { all: 4, at_most: 5, of_them: 4, planned: 4, own: Stripes::NONE };
+        let one = Stripes(0x01);
+        assert_eq!(slots.fitting(one, true), Some((one, 0)));
+        assert_eq!(slots.fitting(one, false), None);
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{Carriers, ON_THE_LINE_PERCENT, lock};
+use swarm::score::on_the_line;
+
+use super::{Carriers, lock};
 
 /// Over so long, where there is a count that is that old.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -42,7 +44,7 @@ impl Carriers {
     /// Of all streams together, on the line, in bits per second: a mean of the last seconds.
     pub(crate) fn sending_bps(&self) -> u64 {
         let bytes = self.tallies().iter().map(|(_, tally, _)| tally.sent()).sum();
-        lock(&self.sending).bps(self.began.elapsed(), bytes) * ON_THE_LINE_PERCENT / 100
+        on_the_line(lock(&self.sending).bps(self.began.elapsed(), bytes))
     }
 }
 
