@@ -11,12 +11,18 @@ use crate::{command, web};
 pub(crate) struct MeshBinaries {
     pub(crate) relayd: PathBuf,
     pub(crate) coordinator: PathBuf,
+    /// A relay that does wrong, for who asked for it.
+    pub(crate) hostile: Option<PathBuf>,
 }
 
 impl MeshBinaries {
     /// What makes another run of this program take the same ones and build nothing.
-    pub(crate) fn environment(&self) -> [(&str, &Path); 2] {
-        [(RELAYD, &self.relayd), (COORDINATOR, &self.coordinator)]
+    pub(crate) fn environment(&self) -> Vec<(&str, &Path)> {
+        let hostile = self.hostile.as_deref().map(|path| (HOSTILE, path));
+        [(RELAYD, self.relayd.as_path()), (COORDINATOR, &self.coordinator)]
+            .into_iter()
+            .chain(hostile)
+            .collect()
     }
 }
 
@@ -27,6 +33,8 @@ pub(crate) const SHIPPED: [&str; 3] = ["relayd", "media", "coordinator-lite"];
 const RELAYD: &str = "RELAYD";
 /// The same for the coordinator.
 const COORDINATOR: &str = "COORDINATOR";
+/// The same for the relay that does wrong.
+const HOSTILE: &str = "HOSTILE_RELAY";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Profile {
@@ -108,12 +116,24 @@ pub(crate) fn mesh_with_media(profile: Profile) -> Result<MeshBinaries> {
     mesh_of(profile, &[(RELAYD, "relayd"), (RELAYD, "media"), (COORDINATOR, "coordinator-lite")])
 }
 
+/// Builds the relay that does wrong, for the lab; one that the environment names in `HOSTILE_RELAY` is taken as it is.
+pub(crate) fn hostile(profile: Profile) -> Result<PathBuf> {
+    if let Some(named) = std::env::var_os(HOSTILE) {
+        return Ok(command::root().join(named));
+    }
+    let mut build = command::cargo();
+    build.args(["build", "--locked", "--package", "relay", "--example", "hostile"]);
+    command::run(build.args(["--profile", profile.name()]))?;
+    Ok(command::target().join(profile.folder()).join("examples/hostile"))
+}
+
 fn mesh_of(profile: Profile, packages: &[(&str, &str)]) -> Result<MeshBinaries> {
     let named = |name| std::env::var_os(name).map(|path| command::root().join(path));
     let built = |name| command::target().join(profile.folder()).join(name);
     let binaries = MeshBinaries {
         relayd: named(RELAYD).unwrap_or_else(|| built("relayd")),
         coordinator: named(COORDINATOR).unwrap_or_else(|| built("coordinator-lite")),
+        hostile: None,
     };
     let missing: Vec<&str> =
         packages.iter().filter(|(name, _)| named(name).is_none()).map(|(_, package)| *package).collect();

@@ -6,6 +6,7 @@
 pub(crate) mod carry;
 mod cell;
 mod clock;
+mod crowd;
 mod dice;
 mod expect;
 mod flooder;
@@ -41,7 +42,7 @@ use cell::{Outcome, Overlay};
 use expect::{Company, Expectation};
 use house::Mesh;
 use kind::Cell;
-use scenario::{Chosen, Scene};
+use scenario::{Chosen, Scenario, Scene};
 use tunnel::{Tunnels, Way};
 
 #[derive(clap::Args, Debug, Default)]
@@ -125,7 +126,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let expectation = Expectation::read()?;
     privilege::device()?;
     // Before the change of user, in which nothing can be fetched.
-    let binaries = if media { build::mesh_with_media(profile)? } else { build::mesh(profile)? };
+    let mut binaries = if media { build::mesh_with_media(profile)? } else { build::mesh(profile)? };
+    if args.scenario.iter().any(|chosen| chosen.0.contains(&Scenario::Hostile)) {
+        binaries.hostile = Some(build::hostile(profile)?);
+    }
     privilege::ensure(&binaries.environment())?;
     world::remove_leftovers();
     let stop = Stop::on_signals()?;

@@ -129,6 +129,16 @@ fn listing(router: &Namespace, table: &str) -> Result<String> {
     command::output(router.tool("nft").args(["-j", "list", "table", "inet", table]))
 }
 
+/// Packets and bytes of a counter with a name, in what nft lists.
+pub(crate) fn counter(text: &str, name: &str) -> Result<(u64, u64)> {
+    let listing: Value = serde_json::from_str(text).context("what nft lists")?;
+    let objects = listing["nftables"].as_array().context("nft lists nothing")?;
+    let found = objects.iter().map(|object| &object["counter"]).find(|counter| counter["name"] == name);
+    let found = found.with_context(|| format!("no counter {name}"))?;
+    let number = |field: &str| found[field].as_u64().with_context(|| format!("a counter without {field}"));
+    Ok((number("packets")?, number("bytes")?))
+}
+
 impl fmt::Display for Reading {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() {
@@ -186,6 +196,14 @@ mod tests {
         assert_eq!(reading.to_string(), "Udp 11.0.0.6 350 B, Tcp 11.0.2.2 900 B");
         let inbound = Reading::parse(LISTING, |set| set.starts_with("in")).unwrap();
         assert_eq!(inbound.to_string(), "Udp 11.0.0.6 50 B");
+    }
+
+    #[test]
+    fn a_counter_is_found_by_its_name() {
+        let listing = r#"{"nftables": [{"counter": {"family": "inet", "name": "came", "table": "asked", "handle": 2,
+            "packets": 12, "bytes": 3400}}, {"chain": {"name": "input"}}]}"#;
+        assert_eq!(counter(listing, "came").unwrap(), (12, 3400));
+        assert!(counter(listing, "opened").is_err());
     }
 
     #[test]

@@ -4,10 +4,12 @@
 //! error means that the lab itself failed.
 
 mod broadcast;
+mod crowd;
 mod device;
 mod external;
 mod flood;
 mod hops;
+mod hostile;
 mod joins;
 mod lines;
 mod moves;
@@ -53,10 +55,12 @@ pub(crate) enum Scenario {
     Upnp,
     OutsideMap,
     External,
+    ColdCrowd,
+    Hostile,
     TwoHops,
 }
 
-pub(crate) const SCENARIOS: [Scenario; 18] = [
+pub(crate) const SCENARIOS: [Scenario; 20] = [
     Scenario::CoordinatorKilled,
     Scenario::RouterReboot,
     Scenario::Roam,
@@ -75,6 +79,8 @@ pub(crate) const SCENARIOS: [Scenario; 18] = [
     Scenario::OutsideMap,
     Scenario::External,
     Scenario::TwoHops,
+    Scenario::ColdCrowd,
+    Scenario::Hostile,
 ];
 
 impl Scenario {
@@ -99,6 +105,8 @@ impl Scenario {
             Scenario::OutsideMap => "outside-map",
             Scenario::External => "external",
             Scenario::TwoHops => "two-hops",
+            Scenario::ColdCrowd => "cold-crowd",
+            Scenario::Hostile => "hostile",
         }
     }
 
@@ -122,13 +130,22 @@ impl Scenario {
             | Scenario::Upnp
             | Scenario::OutsideMap
             | Scenario::External
+            | Scenario::ColdCrowd
+            | Scenario::Hostile
             | Scenario::TwoHops => false,
         }
     }
 
     /// Whether a stream is published in it.
     pub(crate) fn carries(self) -> bool {
-        matches!(self, Scenario::OutsideMap | Scenario::External | Scenario::TwoHops)
+        matches!(
+            self,
+            Scenario::OutsideMap
+                | Scenario::External
+                | Scenario::ColdCrowd
+                | Scenario::Hostile
+                | Scenario::TwoHops
+        )
     }
 
     /// Whether a browser watches.
@@ -156,6 +173,8 @@ impl Scenario {
             Scenario::OutsideMap => strangers::outside_map(scene, report),
             Scenario::External => external::external(scene, report),
             Scenario::TwoHops => hops::two_hops(scene, report),
+            Scenario::ColdCrowd => crowd::cold_crowd(scene, report),
+            Scenario::Hostile => hostile::hostile(scene, report),
         }
     }
 }
@@ -355,7 +374,7 @@ mod tests {
     #[test]
     fn a_scenario_is_chosen_by_its_name() {
         assert_eq!("roam".parse(), Ok(Chosen(vec![Scenario::Roam])));
-        assert_eq!("all".parse::<Chosen>().unwrap().0.len(), 18);
+        assert_eq!("all".parse::<Chosen>().unwrap().0.len(), 20);
         assert!("rome".parse::<Chosen>().unwrap_err().contains("mtu-black-hole"));
     }
 

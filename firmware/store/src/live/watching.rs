@@ -15,9 +15,12 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Live, Producer, State};
 use crate::object::{Blob, Object};
+use crate::row::Item;
 
 /// A producer that made nothing for three part targets, but at least for this long, has stalled.
 const STALL_MIN: Duration = Duration::from_secs(2);
+/// At a relay: how long somebody waits for an object that others may have heard of sooner than this box.
+const NEWS_MAX: Duration = Duration::from_secs(1);
 
 /// A playlist, the same for all who get it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +61,18 @@ enum Look<T, E> {
     Wait(Instant, E),
 }
 
+/// What a relay can say of an object that its window does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outlook {
+    /// Its item is here, and its blocks are coming.
+    Comes,
+    /// The window is empty, and somebody brings the stream.
+    Begins,
+    /// It is just behind all that this box has heard of.
+    Ahead,
+    Unknown,
+}
+
 impl Live {
     /// The multivariant playlist. While the first group of pictures is not whole the answer is held, until
     /// `deadline` at most.
@@ -91,17 +106,24 @@ impl Live {
         .await
     }
 
-    /// A media object. One that is hinted is held until its first bytes are there; one that will never be made is
-    /// not found at once.
+    /// A media object. One that is hinted is held until its first bytes are there, and at a relay also one that is on its
+    /// way; one that will never be made is not found at once.
     pub async fn object(
         self: &Arc<Self>,
         name: ObjectName,
         deadline: Instant,
     ) -> Result<Object, ObjectError> {
+        let heard_by = (Instant::now() + NEWS_MAX).min(deadline);
         self.wait_for(|state| match state.find(self, name) {
             Some(object) => Look::Done(Ok(object)),
             None => match state.window.object(name) {
                 ObjectState::Pending => Look::Wait(state.stalls_at().min(deadline), ObjectError::Stalled),
+                ObjectState::Unknown if self.numbers.is_none() => match state.outlook(name) {
+                    Outlook::Comes => Look::Wait(state.stalls_at().min(deadline), ObjectError::Stalled),
+                    Outlook::Begins => Look::Wait(deadline, ObjectError::Stalled),
+                    Outlook::Ahead => Look::Wait(heard_by, ObjectError::NotFound),
+                    Outlook::Unknown => Look::Done(Err(ObjectError::NotFound)),
+                },
                 ObjectState::Ready | ObjectState::Never | ObjectState::Unknown => {
                     Look::Done(Err(ObjectError::NotFound))
                 }
@@ -166,6 +188,39 @@ impl State {
 
     fn stalls_at(&self) -> Instant {
         self.fed + STALL_MIN.max(Duration::from_millis(3 * self.part_target_ms))
+    }
+
+    /// Of a stream that is numbered elsewhere: what is signed stands in the row before the window takes it.
+    fn outlook(&self, name: ObjectName) -> Outlook {
+        let (ObjectName::Segment(epoch, msn) | ObjectName::Part(epoch, msn, _)) = name else {
+            return if self.begins() { Outlook::Begins } else { Outlook::Unknown };
+        };
+        let wanted = match name {
+            ObjectName::Part(_, _, part) => Some(part),
+            ObjectName::Segment(..) | ObjectName::Init(_) => None,
+        };
+        let is_it = |item: &Item| {
+            item.part().is_some_and(|part| {
+                let header = &part.header;
+                (header.epoch, header.msn) == (epoch, msn) && wanted.is_none_or(|part| part == header.part)
+            }) && !item.is_gap()
+        };
+        if self.begins() {
+            return Outlook::Begins;
+        }
+        if self.row.pending.values().any(|item| is_it(item)) {
+            return Outlook::Comes;
+        }
+        let newest = self.row.newest_part().and_then(|item| item.part()).map(|part| &part.header);
+        let ahead = newest.is_some_and(|newest| {
+            msn == newest.msn + 1 || (msn == newest.msn && wanted.is_some_and(|part| part > newest.part))
+        });
+        if ahead && self.producer == Producer::Present { Outlook::Ahead } else { Outlook::Unknown }
+    }
+
+    /// Nothing has come yet of what somebody brings.
+    fn begins(&self) -> bool {
+        self.producer == Producer::Present && self.window.newest().is_none()
     }
 
     fn find(&self, live: &Arc<Live>, name: ObjectName) -> Option<Object> {

@@ -210,3 +210,68 @@ async fn a_child_begins_where_a_viewer_can() {
     push_bytes(&pair.origin, 2 * PARTS + 2, content(0));
     assert_eq!(first(None), ObjectName::Part(EPOCH, 2, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_before_anything_has_come_waits_for_it() {
+    let mut pair = pair();
+    let asked = |name| {
+        let relay = Arc::clone(&pair.relay);
+        tokio::spawn(async move { relay.object(name, Instant::now() + Duration::from_secs(10)).await })
+    };
+    let crowd: Vec<_> = (0..500).map(|_| asked(ObjectName::Part(EPOCH, 0, 2))).collect();
+    let never = asked(ObjectName::Part(EPOCH, 7, 0));
+    advance(Duration::from_secs(4)).await;
+    for nth in 0..4 {
+        push_bytes(&pair.origin, nth, content(nth));
+    }
+    let items: Vec<_> = pair.news().iter().map(|ours| (pair.take(ours).unwrap(), Arc::clone(ours))).collect();
+    // More than the time in which something else has to be heard of.
+    advance(Duration::from_millis(1500)).await;
+    for (theirs, ours) in &items {
+        pair.give_all(theirs, ours);
+        // Everybody looks after each part.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert_eq!(crowd[0].is_finished(), ours.name() >= Some(ObjectName::Part(EPOCH, 0, 2)));
+    }
+    for one in crowd {
+        let Ok(Object::Whole { reader, .. }) = one.await.unwrap() else { panic!("it has come") };
+        assert_eq!(reader.in_ram().unwrap().concat(), content(2));
+    }
+    assert!(
+        matches!(never.await.unwrap(), Err(ObjectError::NotFound)),
+        "now it is known where the stream is"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_box_has_heard_of_sooner_is_waited_for_a_moment() {
+    let mut pair = pair();
+    push_bytes(&pair.origin, 0, content(0));
+    let items = pair.news();
+    let theirs = pair.take(&items[0]).unwrap();
+    pair.give_all(&theirs, &items[0]);
+    let ask = |name| {
+        let relay = Arc::clone(&pair.relay);
+        async move {
+            let began = Instant::now();
+            let found = relay.object(name, began + Duration::from_secs(10)).await;
+            (found.map(drop), began.elapsed())
+        }
+    };
+    let second = Duration::from_secs(1);
+    for ahead in [ObjectName::Part(EPOCH, 0, 3), ObjectName::Part(EPOCH, 1, 0), ObjectName::Segment(EPOCH, 1)]
+    {
+        assert_eq!(ask(ahead).await, (Err(ObjectError::NotFound), second), "{ahead}");
+    }
+    for strange in [ObjectName::Part(EPOCH, 2, 0), ObjectName::Init(EpochId(9))] {
+        assert_eq!(ask(strange).await, (Err(ObjectError::NotFound), Duration::ZERO), "{strange}");
+    }
+    let (coming, ours) = (tokio::spawn(ask(ObjectName::Part(EPOCH, 0, 3))), &pair.origin);
+    (1..4).for_each(|nth| push_bytes(ours, nth, content(nth)));
+    advance(second / 2).await;
+    for ours in pair.news() {
+        let theirs = pair.take(&ours).unwrap();
+        pair.give_all(&theirs, &ours);
+    }
+    assert_eq!(coming.await.unwrap().0, Ok(()));
+}
