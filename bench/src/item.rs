@@ -1,5 +1,6 @@
 //! What is measured, by name.
 
+mod edge;
 mod flv;
 mod ingest;
 mod parts;
@@ -28,6 +29,8 @@ pub(crate) enum Item {
     Ingest,
     /// The same with a viewer at each stream
     Watched,
+    /// Serving a stream that is published elsewhere, against nginx with a cache; needs root
+    Edge,
     /// A WireGuard tunnel, against wireguard-go, gotatun and boringtun; needs root
     Tunnel,
     /// The same with both ends on one core
@@ -43,6 +46,7 @@ impl Item {
             Item::Flv => "flv",
             Item::Ingest => "ingest",
             Item::Watched => "watched",
+            Item::Edge => "edge",
             Item::Tunnel => "tunnel",
             Item::TunnelCore => "tunnel-core",
         }
@@ -56,6 +60,7 @@ impl Item {
             Item::Flv => flv::run(plan),
             Item::Ingest => ingest::run(plan),
             Item::Watched => ingest::watched(plan),
+            Item::Edge => edge::run(plan),
             Item::Tunnel => tunnel::anywhere(plan),
             Item::TunnelCore => tunnel::one_core(plan),
         }
@@ -65,9 +70,13 @@ impl Item {
     pub(crate) fn peers(self, plan: &Plan) -> Result<String> {
         match self {
             Item::Tunnel | Item::TunnelCore => versions(plan),
-            Item::Objects | Item::Playlists | Item::Parts | Item::Flv | Item::Ingest | Item::Watched => {
-                servers::versions()
-            }
+            Item::Objects
+            | Item::Playlists
+            | Item::Parts
+            | Item::Flv
+            | Item::Ingest
+            | Item::Watched
+            | Item::Edge => servers::versions(),
         }
     }
 }

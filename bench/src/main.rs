@@ -2,6 +2,8 @@
 //!
 //! It judges nothing but numbers: whether what was served is right is for the tests.
 
+mod crowd;
+mod edge;
 mod http;
 mod item;
 mod load;

@@ -19,7 +19,7 @@ use crate::plan::Plan;
 use crate::process::Process;
 
 pub(crate) use programs::{Programs, versions};
-pub(crate) use traffic::{Flow, Udp};
+pub(crate) use traffic::{Flow, Udp, inside};
 
 /// What is measured beside each other, ours first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,11 +131,11 @@ impl Lab {
         Ok(lab)
     }
 
-    fn namespace(&self, side: Side) -> String {
+    pub(crate) fn namespace(&self, side: Side) -> String {
         format!("{}{side:?}", self.name)
     }
 
-    fn ip(&self, side: Side, args: &[&str]) -> Result<()> {
+    pub(crate) fn ip(&self, side: Side, args: &[&str]) -> Result<()> {
         run(Command::new("ip").args(["-n", &self.namespace(side)]).args(args))
     }
 
@@ -152,12 +152,12 @@ impl Lab {
         let address = SocketAddr::from((Side::B.inside(), PROBE_PORT));
         // Ours gives itself its address, at its own time.
         let anywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, PROBE_PORT));
-        let listener = traffic::inside(self, Side::B, None, move || TcpListener::bind(anywhere))?;
+        let listener = inside(self, Side::B, None, move || TcpListener::bind(anywhere))?;
         let listener = listener.join().map_err(|_| anyhow::anyhow!("the listener's thread died"))?;
         let _listener = listener.context("no port inside the tunnel")?;
         a.await_ready(|| {
             let connect = move || TcpStream::connect_timeout(&address, PROBE_LIMIT).ok().map(drop);
-            traffic::inside(self, Side::A, None, connect).ok()?.join().ok()?
+            inside(self, Side::A, None, connect).ok()?.join().ok()?
         })?;
         Ok(Tunnel { a, b })
     }
@@ -249,7 +249,7 @@ fn tell(control: &mut UnixStream, side: Side) -> Result<()> {
     Ok(())
 }
 
-fn run(command: &mut Command) -> Result<()> {
+pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("could not start {command:?}"))?;
     ensure!(status.success(), "{command:?} failed");
     Ok(())

@@ -9,7 +9,7 @@ use crate::{apt, build, command};
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Only this item: objects, playlists, parts, flv, ingest, watched, tunnel or tunnel-core; may be given again
+    /// Only this item: objects, playlists, parts, flv, ingest, watched, edge, tunnel or tunnel-core; may be given again
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
     #[arg(long, default_value_t = 5)]
@@ -30,6 +30,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     apt::require(&purposes, Consent::from_yes(args.yes))?;
     let relayd = build::relayd(Profile::Dist)?;
     command::run(command::cargo().args(["build", "--locked", "--profile", "dist", "--package", "bench"]))?;
+    if args.only.is_empty() || args.only.iter().any(|name| name == "edge") {
+        // Beside the daemon, where the bench looks for it.
+        let coordinator =
+            ["build", "--locked", "--profile", "dist", "--package", "coordinator-lite", "--bins"];
+        command::run(command::cargo().args(coordinator))?;
+    }
     let mut bench = command::program(command::target().join("dist/bench"));
     bench.arg("--relayd").arg(relayd).arg("--dir").arg(command::target().join("bench"));
     bench.args(["--rounds", &args.rounds.to_string()]);

@@ -174,7 +174,7 @@ impl Flow {
 }
 
 /// Runs something in a namespace, on a thread of its own, and on one core if it is given.
-pub(super) fn inside<T: Send + 'static>(
+pub(crate) fn inside<T: Send + 'static>(
     lab: &Lab,
     side: Side,
     core: Option<usize>,
