@@ -16,6 +16,7 @@ mod deny;
 mod image;
 mod image_test;
 mod lab;
+mod memory;
 mod origin;
 mod packages;
 mod publish;

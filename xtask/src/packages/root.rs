@@ -1,5 +1,5 @@
-//! The bare Debian that machines stand on: this machine's own release, with what the packages need, so that they are
-//! installed without a network. Made once, and never changed: machines write beside it.
+//! The bare Debian that machines stand on: this machine's own release or a later one, with what the packages need, so that
+//! they are installed without a network. Made once, and never changed: machines write beside it.
 
 use std::path::{Path, PathBuf};
 
@@ -18,15 +18,24 @@ const INCLUDED: [&str; 7] = [
     "systemd-sysv",
 ];
 
-pub(super) fn ensure(dir: &Path) -> Result<PathBuf> {
-    let suite = suite(&std::fs::read_to_string("/etc/os-release").context("which Debian is this?")?)?;
-    let (root, stamp) = (dir.join(&suite), dir.join(format!("{suite}.made")));
+/// A release, and a later one on which what was built on it has to run as well.
+const LATER: [(&str, &str); 1] = [("bookworm", "trixie")];
+
+/// This machine's own release, and those after it.
+pub(super) fn suites() -> Result<Vec<String>> {
+    let own = suite(&std::fs::read_to_string("/etc/os-release").context("which Debian is this?")?)?;
+    let later = LATER.iter().filter(|(first, _)| *first == own).map(|(_, later)| (*later).to_owned());
+    Ok(std::iter::once(own.clone()).chain(later).collect())
+}
+
+pub(super) fn ensure(dir: &Path, suite: &str) -> Result<PathBuf> {
+    let (root, stamp) = (dir.join(suite), dir.join(format!("{suite}.made")));
     let wanted = INCLUDED.join(",");
     if std::fs::read_to_string(&stamp).ok().as_deref() == Some(&wanted) {
         return Ok(root);
     }
     let options = ["--variant=minbase".to_owned(), format!("--include={wanted}")];
-    cross::debian(&suite, &root, &options)?;
+    cross::debian(suite, &root, &options)?;
     std::fs::write(&stamp, wanted).with_context(|| format!("could not write {}", stamp.display()))?;
     Ok(root)
 }

@@ -10,12 +10,15 @@ use super::machine::Machine;
 use crate::child::Child;
 use crate::command;
 use crate::deb::PACKAGES;
+use crate::memory;
 use crate::source::Source;
 use crate::stop::Stop;
 
 const STREAM: &str = "party";
 const PICTURE_LIMIT: Duration = Duration::from_secs(40);
 const JOIN_LIMIT: Duration = Duration::from_secs(30);
+/// For how long an idle box's memory is looked at.
+const IDLE: Duration = Duration::from_secs(20);
 /// WatchdogSec, and the time to end and to start.
 const WATCHDOG_LIMIT: Duration = Duration::from_secs(60);
 
@@ -123,7 +126,21 @@ fn mesh(machine: &Machine, stop: &Stop) -> Result<()> {
     });
     ensure!(again, "the box is not in its mesh after a restart:\n{}", journal());
     println!("services: the box came into a mesh by `relayd join` alone");
+    idle(machine, stop)?;
     clock(machine, stop)
+}
+
+/// What a box holds that does nothing but belong to its mesh: the most over a while.
+fn idle(machine: &Machine, stop: &Stop) -> Result<()> {
+    let mut readings = Vec::new();
+    stop.wait_until(IDLE, || {
+        readings.push(machine.sh(memory::ASK).and_then(|said| memory::pss_kib(&said)));
+        false
+    });
+    let readings = readings.into_iter().collect::<Result<Vec<u64>>>()?;
+    let most = readings.iter().max().context("nothing was measured")?;
+    println!("services: idle in the mesh it holds {most} KiB (PSS, most of {} readings)", readings.len());
+    memory::judge(*most)
 }
 
 /// Within its sandbox it asks the coordinator, whose clock here is this machine's: so it has nothing to set.
