@@ -12,6 +12,7 @@ const BOX_MS = 10_000;
 
 const title = h("h1", {}, location.hostname);
 const summary = h("p", { class: "lede" }, "Looking for streams…");
+const notices = h("div", { class: "trouble", "aria-live": "polite" });
 const trouble = h("div", { class: "trouble", "aria-live": "polite" });
 const live = h("ul", { class: "streams", "aria-label": "Live now" });
 const quiet = h("ul", { class: "streams-quiet", "aria-label": "Not live" });
@@ -23,7 +24,7 @@ empty.append(
   h("p", {}, "When a stream starts, it appears here by itself."),
   h("a", { class: "button", href: "/studio" }, "Set up a stream"),
 );
-main().append(h("div", { class: "intro" }, title, summary), trouble, live, empty, quiet, about);
+main().append(h("div", { class: "intro" }, title, summary), notices, trouble, live, empty, quiet, about);
 
 void repeat(refreshList, LIST_MS);
 void repeat(refreshBox, BOX_MS);
@@ -44,6 +45,10 @@ async function refreshList(): Promise<void> {
     return;
   }
   say(title, list.box);
+  const mend = list.notices ?? [];
+  renew(notices, JSON.stringify(mend), () =>
+    mend.length === 0 ? [] : [h("section", { class: "alert" }, h("h2", {}, "Something to mend"), h("ul", {}, ...mend.map((text) => h("li", { class: "notice" }, text))))],
+  );
   document.title = `${list.box} · Relaybox`;
   const on = list.streams.filter((stream) => stream.state === "live");
   const off = list.streams.filter((stream) => stream.state !== "live");

@@ -21,7 +21,7 @@ use crate::build::Profile;
 use crate::deb::Arch;
 use crate::image::{self, Board, Pack, Qemu, Role, Versions};
 use crate::stop::Stop;
-use crate::{apt, build, command, deb};
+use crate::{apt, build, command, deb, memory};
 use guest::Guest;
 use office::Office;
 use place::Place;
@@ -40,8 +40,16 @@ const JOIN_LIMIT: Duration = Duration::from_secs(120);
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// From the page's first answer until every unit had its turn.
 const SETTLE_LIMIT: Duration = Duration::from_secs(120);
-/// The data partition of the card that is tried, once it has grown: the card has 3.9 GB.
+/// A card of 4 GB, which are fewer than 4 GiB.
+const CARD_BYTES: u64 = 3_900_000_000;
+/// Its data partition, once that has grown.
 const DATA_BYTES_MIN: u64 = 1_300_000_000;
+/// What is sold as 2 GB: the image does not fit.
+const CARD_BYTES_CUT: u64 = 1_900_000_000;
+/// From power until the loader speaks.
+const LOADER_LIMIT: Duration = Duration::from_secs(120);
+/// The screen looks every 3 s at what there is to say.
+const SCREEN_LIMIT: Duration = Duration::from_secs(60);
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -98,16 +106,18 @@ fn boot(board: &Board, relayd: Option<&Path>, depth: Depth, consent: Consent) ->
     fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
     let stop = Stop::on_signals()?;
     let card = dir.join("card.img");
-    guest::card(&image.disk, &card)?;
+    guest::card(&image.disk, CARD_BYTES, &card)?;
     let street = Street::open(&dir)?;
     let coordinator = build::mesh(Profile::Debug)?.coordinator;
     let office = Office::open(&street, &coordinator, &dir, &stop)?;
+    let small = dir.join("small.img");
     let trial = Trial { board, qemu, card: &card, dir: &dir, street: &street, office: &office, stop: &stop };
     trial.first()?;
     trial.second()?;
     if depth == Depth::Whole {
         trial.without_environment()?;
         trial.still()?;
+        Trial { card: &small, ..trial }.too_small(&image.disk)?;
     }
     fs::remove_file(&card).context("removing the card")
 }
@@ -151,6 +161,9 @@ impl Trial<'_> {
         grown(&mut guest)?;
         self.in_the_mesh(&mut guest)?;
         guest.sh("test ! -e /data/box/invite").context("the invite is kept after it was used")?;
+        let held = memory::pss_kib(&guest.sh(memory::ASK)?)?;
+        println!("{}: idle in the mesh the daemon holds {held} KiB (PSS)", self.board.id);
+        memory::judge(held)?;
         guest.kill();
         ensure!(!place.holds(INVITE)?, "the invite can still be read on the card");
         Ok(())
@@ -163,6 +176,7 @@ impl Trial<'_> {
         Place::find(self.card, Role::Loader)?.put(ENVIRONMENT, "# GRUB Envi A_TRY=7\n\u{1}ORDER=")?;
         let mut guest = self.start("a torn environment")?;
         self.in_the_mesh(&mut guest)?;
+        self.shown(&mut guest, "line 2: \"my box\" is no name")?;
         guest.kill();
         let error = place.read("RELAYBOX-ERROR.txt").context("nothing says what is wrong with the file")?;
         ensure!(error.contains("line 2: \"my box\" is no name"), "on the card stands: {error}");
@@ -176,6 +190,41 @@ impl Trial<'_> {
         self.start("an empty environment")?.kill();
         place.remove(ENVIRONMENT)?;
         self.start("no environment")?.kill();
+        Ok(())
+    }
+
+    /// On a card that the image just fills, the box runs and says so; from one that it does not fit, the loader speaks.
+    fn too_small(&self, image: &Path) -> Result<()> {
+        let whole = image.metadata().context("looking at the image")?.len();
+        guest::card(image, whole, self.card)?;
+        let mut guest = self.start("a card with no room for data")?;
+        self.shown(&mut guest, "The card is too small: it has 2.3 GB")?;
+        guest.kill();
+        guest::card(image, CARD_BYTES_CUT, self.card)?;
+        let mut guest = Guest::start(self.qemu, self.card, self.street, self.dir)?;
+        let took = guest.wait("the loader speaks of a card too small", LOADER_LIMIT, self.stop, |guest| {
+            ensure!(guest.said("Is it smaller than 4 GB"), "it says nothing of it");
+            Ok(())
+        })?;
+        guest.kill();
+        println!("{}: a card of 2 GB: the loader says so after {} s", self.board.id, took.as_secs());
+        fs::remove_file(self.card).context("removing the small card")
+    }
+
+    /// On the screen, and for the page.
+    fn shown(&self, guest: &mut Guest, words: &str) -> Result<()> {
+        let street = self.street;
+        guest.wait("the screen says it", SCREEN_LIMIT, self.stop, |guest| {
+            // The letters on the first screen (vcs(4)), row after row.
+            let screen = guest.sh("cat /dev/vcs1")?;
+            ensure!(screen.contains(words), "on the screen stands: {screen}");
+            Ok(())
+        })?;
+        let host = street.resolve("relaybox.local")?;
+        let list = street.fetch(&format!("http://{host}/live/index.json"))?;
+        // As JSON has it.
+        ensure!(list.contains(&words.replace('"', "\\\"")), "the page is told: {list}");
+        println!("{}: on the screen and the page: {words}", self.board.id);
         Ok(())
     }
 

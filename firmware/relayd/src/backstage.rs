@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ use crate::admission::Admission;
 use crate::advice::advise;
 use crate::carry::Carriers;
 use crate::health;
+use crate::notices;
 use crate::publish::Roster;
 use crate::pull::Pulls;
 use crate::secrets::{STREAMS_MAX, Secret};
@@ -34,6 +36,8 @@ pub(crate) struct Office {
     /// None at a box by itself.
     pub(crate) carriers: Option<Arc<Carriers>>,
     pub(crate) pulls: Arc<Pulls>,
+    /// Where others leave what a person has to mend.
+    pub(crate) notices: Option<PathBuf>,
     pub(crate) pin: Secret,
     pub(crate) started: Instant,
     pub(crate) rtmp: SocketAddr,
@@ -322,6 +326,10 @@ impl Backstage for Office {
 
     fn health(&self) -> Health {
         health::check(&self.roster, &self.pulls)
+    }
+
+    fn notices(&self) -> Vec<String> {
+        self.notices.as_deref().map(notices::read).unwrap_or_default()
     }
 
     fn check_pin(&self, pin: &str) -> bool {

@@ -23,6 +23,7 @@ mod joined;
 mod leave;
 mod lint;
 mod network;
+mod notices;
 mod owner;
 mod pipeline;
 mod probe;

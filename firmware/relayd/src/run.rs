@@ -192,6 +192,7 @@ async fn serve(settings: &Settings, given: &[(String, String)]) -> Result<End> {
         admission,
         carriers: carrying.as_ref().map(|(carriers, _)| Arc::clone(carriers)),
         pulls: Arc::clone(&pulls),
+        notices: settings.notices.clone(),
         pin,
         started: Instant::now(),
         rtmp: doors.addresses.rtmp,

@@ -25,6 +25,8 @@ pub(crate) struct Fragment {
     pub(crate) name: Option<String>,
     pub(crate) standalone: Option<Standalone>,
     pub(crate) data_dir: Option<PathBuf>,
+    /// Each file there is something to mend, which the box's page says.
+    pub(crate) notices: Option<PathBuf>,
     pub(crate) ingest: IngestFragment,
     pub(crate) http: HttpFragment,
     pub(crate) cache: CacheFragment,
@@ -169,6 +171,7 @@ pub(crate) struct Settings {
     pub(crate) name: String,
     pub(crate) standalone: Standalone,
     pub(crate) data_dir: PathBuf,
+    pub(crate) notices: Option<PathBuf>,
     pub(crate) rtmp: SocketAddr,
     pub(crate) rtmps: Option<SocketAddr>,
     pub(crate) http: SocketAddr,
@@ -279,6 +282,7 @@ impl Settings {
             name,
             standalone: standalone.unwrap_or(Standalone::No),
             data_dir: data_dir.unwrap_or_else(|| DATA_DIR.into()),
+            notices: fragment.notices,
             rtmp: ingest.rtmp.unwrap_or_else(|| SocketAddr::new(any, 1935)),
             rtmps: ingest.rtmps,
             http: http.http.unwrap_or_else(|| SocketAddr::new(any, 8080)),
@@ -385,6 +389,7 @@ impl Fragment {
             name: over.name.or(self.name),
             standalone: over.standalone.or(self.standalone),
             data_dir: over.data_dir.or(self.data_dir),
+            notices: over.notices.or(self.notices),
             ingest: IngestFragment {
                 rtmp: over.ingest.rtmp.or(self.ingest.rtmp),
                 rtmps: over.ingest.rtmps.or(self.ingest.rtmps),

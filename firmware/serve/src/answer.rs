@@ -100,7 +100,7 @@ async fn respond(
         Route::Page(path) => pages::page(path, headers),
         Route::Player(_) => pages::page("/player.html", headers),
         Route::Asset(path) => pages::asset(path, headers),
-        Route::WatchList => Call::watch_list(server, &gate),
+        Route::WatchList => call.watch_list(&gate).await,
         Route::Status(name) => {
             gate.admit(&name, token)?;
             Call::status(server, &name)

@@ -63,6 +63,9 @@ struct KeyView<'a> {
 #[derive(Serialize)]
 struct WatchList {
     r#box: String,
+    /// For who is near the box; others can mend nothing there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notices: Vec<String>,
     streams: Vec<Watchable>,
 }
 
@@ -114,7 +117,8 @@ impl Call<'_> {
     }
 
     /// `/live/index.json`: those that the asker may watch.
-    pub(crate) fn watch_list(server: &Server, gate: &Gate<'_>) -> Answer {
+    pub(crate) async fn watch_list(&self, gate: &Gate<'_>) -> Answer {
+        let server = self.server;
         let watchable = |status: StreamStatus| Watchable {
             name: status.name,
             state: status.state,
@@ -126,7 +130,9 @@ impl Call<'_> {
         let mut streams = server.backstage.streams();
         streams.retain(|status| status.name.parse().is_ok_and(|name| gate.is_open(&name)));
         let streams = streams.into_iter().map(watchable).collect();
-        json(&WatchList { r#box: server.backstage.box_view().name, streams })
+        let near = gate.is_near() || server.sessions.is_open(&self.parts.headers);
+        let notices = if near { self.backstage(<dyn Backstage>::notices).await? } else { Vec::new() };
+        json(&WatchList { r#box: server.backstage.box_view().name, notices, streams })
     }
 
     /// `/live/NAME/status.json`.

@@ -47,6 +47,8 @@ pub trait Backstage: Send + Sync + 'static {
     /// More metrics in Prometheus' text format.
     fn metrics(&self) -> String;
     fn health(&self) -> Health;
+    /// What a person at the box has to mend, in words for them and without secrets. May block.
+    fn notices(&self) -> Vec<String>;
     /// Compares in constant time. May block.
     fn check_pin(&self, pin: &str) -> bool;
 }

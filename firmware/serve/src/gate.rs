@@ -88,7 +88,7 @@ impl Gate<'_> {
 
     /// A browser near the box does what foreign pages tell it: they are kept out by what the browser says of them, and
     /// by the name under which they had to ask.
-    fn is_near(&self) -> bool {
+    pub(crate) fn is_near(&self) -> bool {
         let headers = &self.parts.headers;
         let Some(host) = Host::of(self.parts) else { return false };
         self.server.backstage.is_near(self.caller.peer)

@@ -49,6 +49,8 @@ export interface StreamStatus extends ListedStream {
 
 export interface WatchList {
   box: string;
+  /** What somebody at the box has to mend; told on the home network alone. */
+  notices?: string[];
   streams: ListedStream[];
 }
 

@@ -16,7 +16,7 @@ use crate::{command, cross};
 const INSIDE: &str = "/mnt";
 
 /// Modules of GRUB that every board has: to find a slot, to read and write the environment, to start a kernel.
-const MODULES: [&str; 20] = [
+const MODULES: [&str; 21] = [
     "all_video",
     "configfile",
     "echo",
@@ -30,6 +30,7 @@ const MODULES: [&str; 20] = [
     "normal",
     "part_gpt",
     "part_msdos",
+    "probe",
     "reboot",
     "regexp",
     "serial",

@@ -18,8 +18,6 @@ use crate::stop::Stop;
 
 /// As small as the smallest board that is meant.
 const MEMORY_MIB: u32 = 1024;
-/// A card of 4 GB, which are fewer than 4 GiB.
-const DISK_BYTES: u64 = 3_900_000_000;
 /// How long a line of shell may take in emulation.
 const LINE_LIMIT: Duration = Duration::from_secs(120);
 
@@ -158,6 +156,12 @@ impl Guest {
         String::from_utf8_lossy(&said).matches("Relaybox: slot ").count()
     }
 
+    /// Whether firmware, loader or kernel said these words.
+    pub(super) fn said(&self, words: &str) -> bool {
+        let said = fs::read(self.dir.join("console.log")).unwrap_or_default();
+        String::from_utf8_lossy(&said).contains(words)
+    }
+
     /// The end of what firmware, loader and kernel said.
     pub(super) fn console(&self) -> String {
         const LINES: usize = 25;
@@ -173,11 +177,11 @@ impl Guest {
     }
 }
 
-/// A card with the image on it, larger than the image.
-pub(super) fn card(image: &Path, to: &Path) -> Result<()> {
+/// A card of this size with as much of the image on it as fits.
+pub(super) fn card(image: &Path, bytes: u64, to: &Path) -> Result<()> {
     let mut copy = command::program("cp");
     command::output(copy.args(["--sparse=always", "--"]).arg(image).arg(to))?;
     let file =
         fs::File::options().write(true).open(to).with_context(|| format!("opening {}", to.display()))?;
-    file.set_len(DISK_BYTES).with_context(|| format!("enlarging {}", to.display()))
+    file.set_len(bytes).with_context(|| format!("making {} as large as a card", to.display()))
 }

@@ -136,7 +136,7 @@ impl Reader<'_> {
     fn syntax(&self, error: &toml::de::Error) -> Mistake {
         let line = error.span().and_then(|span| self.line(span));
         // Whoever sees the first line of several sees enough.
-        let what = error.message().lines().next().unwrap_or_default().to_owned();
+        let what = without_value(error.message().lines().next().unwrap_or_default());
         let mend = "Each line is NAME = \"VALUE\", with straight quotes around the value; numbers have none. What may \
                     stand there: invite, name, pin, upload_kbps_max, and [wifi] with country, ssid and password.";
         Mistake { line, what, mend: mend.to_owned() }
@@ -212,6 +212,15 @@ impl Reader<'_> {
     }
 }
 
+/// A PIN or a password without its quotes is named by its kind alone: a mistake is shown to the whole house.
+fn without_value(what: &str) -> String {
+    let split = what.strip_prefix("invalid type: ").and_then(|rest| rest.rsplit_once(", expected "));
+    let Some((found, expected)) = split else { return what.to_owned() };
+    // serde: the kind, then the value between backticks or quotes.
+    let kind = found.split(['`', '"']).next().unwrap_or_default().trim_end();
+    format!("invalid type: {kind}, expected {expected}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,7 +251,8 @@ mod tests {
         check("name = \"a\"\nnmae = \"b\"", "line 2: unknown field `nmae`");
         check("name = \"a", "line 1: ");
         check("\nname = \u{201c}a\u{201d}", "line 2: ");
-        check("pin = 1234", "line 1: invalid type: integer `1234`, expected a string");
+        check("pin = 1234", "line 1: invalid type: integer, expected a string");
+        check("wifi = \"horse, expected `x`\"", "line 1: invalid type: string, expected struct TypedWifi");
         check("pin = \"12\"", "line 1: the PIN is none");
         check("name = \"my box\"", "line 1: \"my box\" is no name");
         check("\n\nupload_kbps_max = -1", "line 3: -1 kbit/s can't be");

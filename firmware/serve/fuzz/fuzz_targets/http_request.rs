@@ -74,6 +74,9 @@ impl Backstage for Stage {
     fn health(&self) -> Health {
         Health::default()
     }
+    fn notices(&self) -> Vec<String> {
+        Vec::new()
+    }
     fn check_pin(&self, _: &str) -> bool {
         false
     }

@@ -407,6 +407,10 @@ impl Backstage for Stage {
         Health { ok: true, problems: Vec::new() }
     }
 
+    fn notices(&self) -> Vec<String> {
+        vec!["relaybox.toml: line 2".to_owned()]
+    }
+
     fn check_pin(&self, pin: &str) -> bool {
         pin == PIN
     }

@@ -130,6 +130,7 @@ async fn the_list_shows_what_the_asker_may_watch() {
         bench.stage.near.store(near, Ordering::Relaxed);
         let list = bench.get("/live/index.json", &[]).await;
         assert_eq!(list.text().contains("\"demo\""), shown, "{access:?}, near {near}");
+        assert_eq!(list.text().contains("relaybox.toml: line 2"), near, "who is far can mend nothing");
     }
     let cookie = session(&bench).await;
     assert!(bench.get("/live/index.json", &["Host: box.local", &cookie]).await.text().contains("\"demo\""));
