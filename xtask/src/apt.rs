@@ -40,6 +40,8 @@ pub(crate) enum Purpose {
     EmulateArm,
     /// The network that an image is booted in
     Street,
+    /// Making keys
+    Keys,
     /// A server to pull streams from
     Pull,
     /// The peers of the bench
@@ -143,6 +145,7 @@ impl Purpose {
             Purpose::Street => {
                 const { &[tool("dnsmasq-base", "dnsmasq"), tool("iproute2", "ip"), tool("mtools", "mcopy")] }
             }
+            Purpose::Keys => const { &[tool("openssl", "openssl")] },
             Purpose::Cross => {
                 const {
                     &[

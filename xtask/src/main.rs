@@ -15,6 +15,7 @@ mod demo;
 mod deny;
 mod image;
 mod image_test;
+mod keys;
 mod lab;
 mod memory;
 mod origin;
@@ -61,6 +62,8 @@ enum Command {
     Image(image::Args),
     /// Boot the image in QEMU, in a network that leads nowhere
     ImageTest(image_test::Args),
+    /// The keys that updates of images are signed with
+    Keys(keys::Args),
     /// Publish the test picture to an RTMP address
     Publish(publish::Args),
     /// Relaybox beside its peers, measured
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Command::Deb(args) => deb::run(&args),
         Command::Image(args) => image::run(&args),
         Command::ImageTest(args) => image_test::run(&args),
+        Command::Keys(args) => keys::run(&args),
         Command::Publish(args) => publish::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Lab(args) => lab::run(&args),
