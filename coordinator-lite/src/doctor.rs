@@ -61,7 +61,11 @@ impl Findings {
 }
 
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
-    let dir = &args.data.data_dir;
+    Ok(if look(&args.data.data_dir) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// True when all is well.
+pub(crate) fn look(dir: &std::path::Path) -> bool {
     let mut findings = Findings::default();
     let now = clock::now();
     let clock = || {
@@ -77,12 +81,11 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     findings.say("relay", relay(dir));
     findings.say("STUN", stun(dir));
     println!();
-    if findings.bad == 0 {
-        println!("All is well.");
-        return Ok(ExitCode::SUCCESS);
+    match findings.bad {
+        0 => println!("All is well."),
+        bad => println!("{bad} to mend."),
     }
-    println!("{} to mend.", findings.bad);
-    Ok(ExitCode::FAILURE)
+    findings.bad == 0
 }
 
 fn keys(dir: &std::path::Path) -> Result<String> {

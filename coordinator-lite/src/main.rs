@@ -47,6 +47,8 @@ struct DataDir {
 enum Command {
     /// Make a mesh: the root's key for you, everything else for the service.
     Init(operator::init::Args),
+    /// From nothing to a running service: asks three questions.
+    Setup(operator::setup::Args),
     /// Run the service.
     Serve(serve::Args),
     /// Make an invite: one line of text and a QR code.
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
 fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         Command::Init(args) => operator::init::run(args)?,
+        Command::Setup(args) => return operator::setup::run(args),
         Command::Serve(args) => serve::run(args)?,
         Command::Invite(args) => operator::invite::run(args)?,
         Command::Box(command) => operator::boxes::run(command)?,

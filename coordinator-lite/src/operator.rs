@@ -6,6 +6,7 @@ pub(crate) mod card;
 pub(crate) mod certify;
 pub(crate) mod init;
 pub(crate) mod invite;
+pub(crate) mod setup;
 pub(crate) mod viewer;
 
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,7 +1,7 @@
 //! `serve`: the service. Its first start needs nothing but a mesh, which only the operator can make.
 
 use std::io::IsTerminal as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,8 +27,9 @@ use crate::{clock, file, http, watchdog};
 pub(crate) struct Args {
     #[command(flatten)]
     data: crate::DataDir,
-    #[arg(long, value_name = "ADDR", default_value = "[::]:8443")]
-    listen: SocketAddr,
+    /// [::] and the port that `setup` was told, or 8443, when nothing is said.
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
     /// Where boxes learn from which address they are seen (STUN, UDP): two ports, on each of the machine's addresses that
     /// are named.
     #[arg(long, value_name = "ADDR,ADDR", value_delimiter = ',', default_value = "[::]:3478,[::]:3479")]
@@ -110,9 +111,13 @@ async fn serve(args: Args) -> Result<()> {
     let path = dir.join(FILE);
     let opened = Database::open_existing(&path, now);
     let database = opened.with_context(|| format!("opening {}", path.display()))?;
-    let listener = TcpListener::bind(args.listen).await.with_context(|| {
-        format!("opening {}: is another program using it? Choose with --listen", args.listen)
-    })?;
+    let listen = match args.listen {
+        Some(listen) => listen,
+        None => SocketAddr::from((Ipv6Addr::UNSPECIFIED, service::port(dir)?)),
+    };
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("opening {listen}: is another program using it? Choose with --listen"))?;
     let at = listener.local_addr().context("the port just opened")?;
     let stun = Stun::open(&args.stun)?;
     service::set_stun_ports(dir, stun.ports())?;

@@ -7,6 +7,7 @@
 //! | `coordinator.key` | the seed of the coordinator's key | owner |
 //! | `tls.key`, `tls.crt` | the TLS key that invites pin, its self-signed certificate | owner; all |
 //! | `url` | where boxes reach the service | all |
+//! | `port` | the TCP port that `setup` was told, if another than 8443 | all |
 //! | `stun` | the UDP ports on which it answers STUN, since its last start | all |
 //! | `operator-token` | what the operator shows from another machine | owner |
 
@@ -31,8 +32,11 @@ const KEY: &str = "coordinator.key";
 const TLS_KEY: &str = "tls.key";
 const TLS_CERTIFICATE: &str = "tls.crt";
 const URL: &str = "url";
+const PORT: &str = "port";
 const STUN: &str = "stun";
 const TOKEN: &str = "operator-token";
+/// The service's TCP port when nobody says another.
+pub(crate) const PORT_USUAL: u16 = 8443;
 /// The root certifies the coordinator for two years; `doctor` says when they end.
 const CERTIFIED: Duration = Duration::from_secs(730 * 86_400);
 /// Clocks of boxes may be behind.
@@ -173,6 +177,20 @@ pub(crate) fn set_url(dir: &Path, url: &CoordinatorUrl) -> Result<()> {
         return Ok(());
     }
     file::replace(&dir.join(URL), format!("{url}\n").as_bytes(), file::ALL)
+}
+
+/// On which TCP port the service listens when its command line does not say.
+pub(crate) fn port(dir: &Path) -> Result<u16> {
+    let path = dir.join(PORT);
+    let Some(text) = file::read(&path)? else { return Ok(PORT_USUAL) };
+    text.parse().with_context(|| format!("in {}", path.display()))
+}
+
+pub(crate) fn set_port(dir: &Path, port: u16) -> Result<()> {
+    if self::port(dir).is_ok_and(|before| before == port) {
+        return Ok(());
+    }
+    file::replace(&dir.join(PORT), format!("{port}\n").as_bytes(), file::ALL)
 }
 
 /// The UDP ports that the service opened when it started last; none before its first start.

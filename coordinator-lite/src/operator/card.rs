@@ -24,7 +24,7 @@ const BLOCK_BYTES: u64 = 512;
 const ENTRY_BYTES: usize = 128;
 const ENTRIES: usize = 128;
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[group(id = "card-file")]
 pub(crate) struct Options {
     /// Whom it is for, as a file for a box from an image: NAME/relaybox.toml

@@ -1,10 +1,9 @@
 //! `init`: makes a mesh, once. The root's key goes to the operator, everything else to the service.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
-use trust::UnixSeconds;
 use trust::ticket::CoordinatorUrl;
 
 use super::{Root, apart, root_dir};
@@ -27,11 +26,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> Result<()> {
     let (data_dir, root_dir) = (args.data.data_dir, root_dir(args.root_dir)?);
     apart(&data_dir, &root_dir)?;
-    let now = clock::now();
-    if now < clock::EARLIEST {
-        return Err(anyhow::anyhow!("the clock says {now}: set it first, since a mesh begins with it"));
-    }
-    let made = make(&data_dir, &root_dir, now)?;
+    let made = make(&data_dir, &root_dir)?;
     if let Some(url) = &args.url {
         service::set_url(&data_dir, url)?;
     }
@@ -57,7 +52,10 @@ pub(crate) fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-fn make(data_dir: &std::path::Path, root_dir: &std::path::Path, now: UnixSeconds) -> Result<bool> {
+/// Makes what is missing; true if anything was.
+pub(super) fn make(data_dir: &Path, root_dir: &Path) -> Result<bool> {
+    let now = clock::now();
+    ensure!(now >= clock::EARLIEST, "the clock says {now}: set it first, since a mesh begins with it");
     let (root, mut made) = match (Root::read(root_dir)?, Mesh::read(data_dir)?) {
         (Some(root), _) => (root, false),
         (None, None) => (Root::make(root_dir)?, true),

@@ -48,6 +48,22 @@ pub(crate) struct Args {
 }
 
 impl Args {
+    /// For one box, as when nothing more is said.
+    pub(super) fn plain(data_dir: PathBuf, root_dir: PathBuf, name: Name) -> Args {
+        Args {
+            data: crate::DataDir { data_dir },
+            root_dir: Some(root_dir),
+            name: Some(name),
+            expires: None,
+            streams: Limits::SINGLE.streams,
+            boxes: Limits::SINGLE.boxes,
+            url: None,
+            quiet: false,
+            viewer: viewer::Options::default(),
+            card: card::Options::default(),
+        }
+    }
+
     fn whom(&self) -> Result<&Name> {
         self.name.as_ref().or(self.card.card.as_ref()).context("whom is it for? --name or --card")
     }

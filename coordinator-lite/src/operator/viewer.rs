@@ -25,7 +25,7 @@ const MTU: u16 = 1280;
 /// Routers forget a silent UDP flow after 30 s and more (RFC 4787 section 4.3 asks for two minutes).
 const KEEPALIVE_S: u16 = 25;
 
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Options {
     /// For a phone or laptop with the ordinary WireGuard app, which watches and does nothing else.
     #[arg(long, requires = "gateway", conflicts_with_all = ["streams", "boxes", "url"])]

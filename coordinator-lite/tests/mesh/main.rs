@@ -21,5 +21,6 @@ mod pushing;
 mod relaying;
 mod revoking;
 mod seeing;
+mod setting_up;
 mod stealing;
 mod watching;
