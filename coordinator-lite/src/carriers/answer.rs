@@ -19,14 +19,21 @@ use super::{ALL_STRIPES, Carried, Carrier, Carriers, LOOK_EVERY, STRIPES};
 
 /// Boxes that stand by, for each that asks.
 const STAND_BYS: usize = 6;
-/// Seconds between two requests of a box about a stream.
+/// Seconds between two requests of a box about a stream,
 const NEXT_S: u32 = 5;
+/// and where few carry it: what one changes is good for nothing until the others have heard of it.
+const NEXT_FEW_S: u32 = 1;
+const FEW: usize = 32;
 /// So long after a box came all ask more often,
 pub(super) const BUSTLE: Duration = Duration::from_secs(5);
 /// and so long after it came itself one that not all has a giver for: others become givers one after the other.
 const YOUNG: Duration = Duration::from_secs(20);
 /// Seconds until a box asks again that waits for others to come or to move.
 const WAITING_S: u32 = 1;
+/// Moves that make a plan better, with each look at it: each costs a box a moment,
+const MOVES: usize = 1;
+/// but where all begin, nothing much moves yet.
+const MOVES_FIRST: usize = 64;
 /// A box's requests are remembered for two minutes, and at most [`wire::ReplayGuard::REQUESTS_MAX`] of them: its
 /// streams share 160, and the others are for what else it asks.
 const SHARED_BY: u32 = 160;
@@ -65,7 +72,8 @@ impl Carriers {
 
     fn answer(&mut self, stream: &StreamName, asking: &Asking<'_>, now: Instant) -> Answer {
         let share_s = self.share_s(asking.key);
-        let usual_s = NEXT_S.max(share_s);
+        let boxes = self.streams.get(stream).map_or(0, |carried| carried.boxes.len());
+        let usual_s = share_s.max(if boxes <= FEW { NEXT_FEW_S } else { NEXT_S });
         let answer = |parents: Vec<_>, next_s| Answer {
             stripes: STRIPES,
             parents: List::try_from(parents).unwrap_or_default(),
@@ -130,6 +138,9 @@ impl Carriers {
             for (key, carrier) in order {
                 self.review(stream, &mut plan, (key, carrier), bitrate_bps, asking, now);
             }
+            let mut friends = carried.boxes.iter().filter(|(key, _)| **key != plan.owner);
+            let all_begin = friends.all(|(_, carrier)| now.duration_since(carrier.began) < BUSTLE);
+            plan.improve(if all_begin { MOVES_FIRST } else { MOVES }, asking.round_trip_ms);
             if let Some(carried) = self.streams.get_mut(stream) {
                 carried.reviewed = Some(now);
             }
@@ -196,7 +207,7 @@ impl Carried {
         };
         let entry = |key: &BoxKey, stripes: u16, barred: u16| {
             let score = plan.score(key, (asking.round_trip_ms)(asking.key, key));
-            ParentEntry { key: *key, score, stripes, barred }
+            ParentEntry { key: *key, score, stripes, barred, heir: 0 }
         };
         // Whoever comes changes from whom the others are to take.
         let comes = |carrier: &Carrier| now.duration_since(carrier.began) < BUSTLE;
@@ -223,13 +234,20 @@ impl Carried {
             }
         }
         let failed = own.is_some_and(|own| own.failed(asking.owner));
-        let last = named.remove(asking.owner).unwrap_or_else(|| {
-            let owner = entry(asking.owner, 0, 0);
-            if failed { ParentEntry { score: 0, ..owner } } else { owner }
-        });
+        let owner = entry(asking.owner, 0, 0);
+        named.entry(*asking.owner).or_insert(if failed { ParentEntry { score: 0, ..owner } } else { owner });
+        // Who gives to its givers has a place for it, should one of those fail.
+        for (parent, stripes) in &planned {
+            for (heir, gives) in plan.parents(parent).into_iter().filter(|(heir, _)| usable(heir)) {
+                let barred = self.barred(&heir, asking.key);
+                let heir = named.entry(heir).or_insert_with(|| entry(&heir, 0, barred));
+                heir.heir |= gives & stripes & !heir.barred;
+            }
+        }
+        let Some(last) = named.remove(asking.owner) else { return (Vec::new(), waits) };
         let mut parents: Vec<_> = named.into_values().collect();
         // What is assigned is never left out.
-        parents.sort_by_key(|entry| (entry.stripes == 0, Reverse(entry.score)));
+        parents.sort_by_key(|entry| (entry.stripes == 0, entry.heir == 0, Reverse(entry.score)));
         parents.truncate(PARENTS_MAX - 1);
         parents.push(last);
         parents.sort_by_key(|entry| Reverse(entry.score));
@@ -239,6 +257,6 @@ impl Carried {
 
 /// Nobody carries it by a plan: there is the owner.
 fn alone(asking: &Asking<'_>) -> Vec<ParentEntry> {
-    let owner = ParentEntry { key: *asking.owner, score: 1, stripes: 0, barred: 0 };
+    let owner = ParentEntry { key: *asking.owner, score: 1, stripes: 0, barred: 0, heir: 0 };
     if asking.key == asking.owner { Vec::new() } else { vec![owner] }
 }

@@ -148,6 +148,11 @@ impl Plan {
         self.free.insert(planned.id.0);
     }
 
+    /// Makes it better by at most so many moves.
+    pub(super) fn improve(&mut self, moves: usize, near: Near<'_>) {
+        self.assign(near, |assigner, near| _ = (0..moves).take_while(|_| assigner.improve(near)).count());
+    }
+
     /// A box got nothing from a parent: it is moved, and the parent is blamed.
     pub(super) fn handle_failed(&mut self, child: &BoxKey, parent: &BoxKey, near: Near<'_>, now: Instant) {
         let Some(id) = self.boxes.get(child).map(|planned| planned.id) else { return };

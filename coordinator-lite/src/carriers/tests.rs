@@ -48,6 +48,9 @@ struct Mesh {
     keys: BTreeMap<BoxKey, u8>,
 }
 
+/// Rounds in which nothing changes, until nothing will: as long as boxes are asked to hurry.
+const CALM: u32 = 6;
+
 impl Mesh {
     fn new() -> Self {
         let keys = (0..60).map(|n| (key(n), n)).collect();
@@ -129,17 +132,18 @@ impl Mesh {
 
     /// All boxes ask once a second until nobody moves any more. No circle closes on the way.
     fn settle(&mut self) {
-        for _ in 0..30 {
+        let mut calm = 0;
+        for _ in 0..60 {
             let before = self.boxes.clone();
-            let mut waits = false;
             for n in before.keys() {
-                waits |= self.ask(*n).next_s < 5;
+                self.ask(*n);
                 for stripe in 0..8 {
                     before.keys().for_each(|n| _ = self.depth(*n, stripe));
                 }
             }
             self.pass(1);
-            if self.boxes == before && !waits {
+            calm = if self.boxes == before { calm + 1 } else { 0 };
+            if calm == CALM {
                 return;
             }
         }
@@ -170,7 +174,7 @@ fn the_first_box_takes_all_from_the_owner_and_the_owner_nothing() {
     assert_eq!((answer.parents[0].stripes, answer.parents[0].barred), (0xff, 0));
     assert_eq!(mesh.ask(OWNER).parents.len(), 0);
     mesh.now += BUSTLE;
-    assert_eq!(mesh.ask(1).next_s, 5, "nobody came for a while");
+    assert_eq!(mesh.ask(1).next_s, 1, "few share it");
 }
 
 #[test]
@@ -187,7 +191,29 @@ fn six_lines_that_are_smaller_than_the_stream_carry_it_together() {
     }
     assert!(mesh.gives(OWNER) * STRIPE_BPS <= 20 * MBIT, "the owner gives {}", mesh.gives(OWNER));
     assert!(mesh.gives(OWNER) <= 24, "at least half of 48 come from boxes");
-    assert!(depth >= 2, "{depth}");
+    assert_eq!(depth, 2);
+}
+
+#[test]
+fn who_gives_to_a_giver_is_its_heir() {
+    let mut mesh = Mesh::with(20 * MBIT, &[5 * MBIT; 6]);
+    mesh.settle();
+    let mut heirs = 0;
+    for n in 1..=6 {
+        let answer = mesh.ask(n);
+        let mut known: BTreeMap<u8, u16> = BTreeMap::new();
+        for stripe in 0..8 {
+            let giver = mesh.parent(n, stripe).unwrap();
+            if let Some(above) = (giver != OWNER).then(|| mesh.parent(giver, stripe).unwrap()) {
+                *known.entry(above).or_default() |= 1 << stripe;
+            }
+        }
+        let named = answer.parents.iter().filter(|entry| entry.heir != 0);
+        let named: BTreeMap<_, _> = named.map(|entry| (mesh.keys[&entry.key], entry.heir)).collect();
+        assert_eq!(named, known, "box {n}");
+        heirs += named.len();
+    }
+    assert!(heirs >= 6, "{heirs}");
 }
 
 #[test]
@@ -342,4 +368,14 @@ fn who_carries_many_streams_asks_less_often_about_each() {
     assert_eq!((next[0], next[5], next[7], next[31]), (1, 5, 6, 24));
     mesh.now += BUSTLE;
     assert_eq!(mesh.ask(1).next_s, 24, "nor more often when it is calm");
+}
+
+#[test]
+fn many_ask_less_often_than_few() {
+    let next = |boxes: usize| {
+        let mut mesh = Mesh::with(40 * MBIT, &vec![10 * MBIT; boxes]);
+        mesh.settle();
+        mesh.ask(1).next_s
+    };
+    assert_eq!((next(10), next(40)), (1, 5));
 }

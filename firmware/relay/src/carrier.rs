@@ -53,6 +53,8 @@ pub struct Parent {
     pub stripes: Stripes,
     /// What must not come from it, since it takes these from here.
     pub barred: Stripes,
+    /// What it gives to those who are to give it here.
+    pub heir: Stripes,
 }
 
 /// What the daemon should know.
@@ -199,6 +201,7 @@ impl<W: Ways, J: Judge> Carrier<W, J> {
                 round_trip_ms: parent.round_trip_ms,
                 stripes: parent.stripes,
                 barred: parent.barred,
+                heir: parent.heir,
             })
             .collect();
         let now = self.now();
@@ -207,10 +210,11 @@ impl<W: Ways, J: Judge> Carrier<W, J> {
 
     fn obey(&mut self, command: Command, reports: &mpsc::Sender<Report>) {
         match command {
-            Command::Open { feed, parent, stripes, planned, from } => {
+            Command::Open { feed, parent, stripes, planned, instead, from } => {
                 let (name, of) = (self.config.name.clone(), self.config.stripes.get());
-                let from = from.map(name_of);
-                self.open(feed, parent, FeedRequest { name, of, stripes: stripes.0, planned, from });
+                let instead = instead.and_then(|id| self.key_of(id)).map(|key| key.fingerprint());
+                let (stripes, from) = (stripes.0, from.map(name_of));
+                self.open(feed, parent, FeedRequest { name, of, stripes, planned, instead, from });
             }
             Command::Close { feed } => {
                 if let Some(line) = self.feeds.remove(&feed) {

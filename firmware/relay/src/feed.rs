@@ -29,6 +29,8 @@ const ALIVE_EVERY: Duration = Duration::from_millis(ALIVE_EVERY_MS);
 /// What goes out at once where the line has a limit: four packets' content of 1348 bytes, with what HTTP puts around it.
 /// Each piece is acknowledged, if not twice: pieces of two packets took 10 to 17 % of what came of a box's own line.
 const PIECE_BYTES: usize = 4 * 1348 - 8;
+/// Items up to so far behind the newest one are what watching goes on with; a second, where parts have 200 ms.
+const NEW_ITEMS: u64 = 5;
 /// Pieces of a block, with its head and some items that come between.
 const BLOCK_PIECES: usize = 16;
 const _: () = assert!(BLOCK_BYTES / PIECE_BYTES + 2 < BLOCK_PIECES && BLOCK_PIECES < WAITING_MAX);
@@ -75,7 +77,7 @@ impl Outlet {
     }
 
     async fn send_block(&self, block: Block, turn: Turn) -> Result<(), Gone> {
-        let Block { part, index, bytes } = block;
+        let Block { part, index, bytes, .. } = block;
         let mut head = BytesMut::with_capacity(PIECE_BYTES);
         let mut rest = {
             let mut named = Vec::with_capacity(64);
@@ -110,6 +112,9 @@ type Turning = Pin<Box<dyn Future<Output = Result<Turn, Gone>> + Send>>;
 pub(super) struct Block {
     part: PartName,
     index: u16,
+    class: Class,
+    /// Since when it could have gone out.
+    ready: Instant,
     bytes: Bytes,
 }
 
@@ -174,6 +179,12 @@ impl Feed {
             for item in items {
                 self.send_item(&item).await?;
             }
+            // A newcomer's past waits for what is new to all.
+            if next.as_ref().is_some_and(|(block, _)| block.class == Class::Start)
+                && let Some((block, _)) = next.take()
+            {
+                self.debts.put_back(&block);
+            }
             for part in self.debts.whole() {
                 let stripes = self.debts.all().0;
                 self.outlet.send(&Frame::Have { part, stripes }).await?;
@@ -181,7 +192,8 @@ impl Feed {
             if next.is_none()
                 && let Some((block, wanted)) = self.debts.next(&self.live, &self.outlet.uplink).await
             {
-                next = Some((block, Box::pin(self.outlet.turn(Class::Feed, wanted))));
+                let turn = Box::pin(self.outlet.turn(block.class, wanted));
+                next = Some((block, turn));
             }
             let turn = self.wait(&mut changes, next.as_mut().map(|(_, turn)| turn)).await?;
             if let Some(turn) = turn
@@ -254,7 +266,9 @@ impl Feed {
             return self.outlet.send(&Frame::Init { epoch: id, bytes }).await;
         }
         self.outlet.send(&Frame::Seal(item.sealed.clone())).await?;
-        self.debts.owe(item);
+        let newest = self.live.newest_part().map_or(0, |newest| newest.stamp().serial);
+        let is_old = newest.saturating_sub(item.stamp().serial) > NEW_ITEMS;
+        self.debts.owe(item, if is_old { Class::Start } else { Class::Feed });
         Ok(())
     }
 }
@@ -274,7 +288,8 @@ pub(crate) async fn give_blocks(given: Given, item: Arc<Item>, asked: BlocksRequ
     for index in asked.blocks {
         let Some(bytes) = read(&given.live, &item, index).await else { continue };
         let Ok(turn) = outlet.turn(Class::Pull, Instant::now()).await else { return };
-        if outlet.send_block(Block { part: asked.part, index, bytes }, turn).await.is_err() {
+        let block = Block { part: asked.part, index, class: Class::Pull, ready: Instant::now(), bytes };
+        if outlet.send_block(block, turn).await.is_err() {
             return;
         }
     }

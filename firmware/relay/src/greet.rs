@@ -80,7 +80,8 @@ fn answer<H: House>(
             asked.stripes = stripes.0;
             // Counted before the next request is looked at.
             outlet.tally.evict(given.evicts);
-            let giving = Giving::new(Arc::clone(&outlet.tally), child, stripes, asked.planned);
+            let instead = asked.instead.and_then(|instead| outlet.tally.child(&instead));
+            let giving = Giving::new(Arc::clone(&outlet.tally), child, stripes, asked.planned, instead);
             let leaving = house.leaving();
             drop(tokio::spawn(async move {
                 tokio::select! {
@@ -111,7 +112,7 @@ fn share(asked: &Request) -> Option<Share> {
     Some(match asked {
         Request::Feed(feed) => {
             let (stripes, of) = (Stripes(feed.stripes), StripeCount::new(feed.of)?);
-            Share::Feed { stripes, of, planned: feed.planned }
+            Share::Feed { stripes, of, planned: feed.planned, instead: feed.instead }
         }
         Request::Blocks(_) => Share::Blocks,
     })

@@ -30,6 +30,7 @@ use stream::StreamName;
 use swarm::part::{StripeCount, Stripes};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
+use trust::key::Fingerprint;
 use trust::{BoxKey, StreamCertificate};
 
 pub use carrier::{Carrier, CarrierConfig, Parent, Report};
@@ -69,8 +70,9 @@ pub struct Given {
 /// How much of a stream is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
-    /// These stripes of so many, for as long as it lasts; none for items alone. What is planned goes before what isn't.
-    Feed { stripes: Stripes, of: StripeCount, planned: bool },
+    /// These stripes of so many, for as long as it lasts; none for items alone. What is planned goes before what isn't;
+    /// what is to come instead of what goes to another child takes that one's place.
+    Feed { stripes: Stripes, of: StripeCount, planned: bool, instead: Option<Fingerprint> },
     /// Blocks by name.
     Blocks,
 }

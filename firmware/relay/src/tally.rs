@@ -8,6 +8,7 @@ use swarm::part::{STRIPES_MAX, Stripes};
 use tokio::sync::Notify;
 use tokio::time::{Duration, Instant};
 use trust::BoxKey;
+use trust::key::Fingerprint;
 
 /// Boxes that are counted one by one.
 const BOXES_MAX: usize = 256;
@@ -24,6 +25,8 @@ pub struct Flow {
     giving: [u8; STRIPES_MAX as usize],
     /// Those of them that the coordinator planned.
     planned: [u8; STRIPES_MAX as usize],
+    /// Feeds to others that have the place of what goes to it: they say that it failed them.
+    replaced: [u8; STRIPES_MAX as usize],
 }
 
 /// Those of which there is at least one.
@@ -39,10 +42,16 @@ impl Flow {
         counted(&self.giving)
     }
 
-    /// What of it the coordinator planned.
+    /// What of that has its place for itself.
     #[must_use]
-    pub fn gives_planned(&self) -> Stripes {
-        counted(&self.planned)
+    pub fn holds(&self) -> Stripes {
+        self.gives().without(counted(&self.replaced))
+    }
+
+    /// What of that the coordinator planned.
+    #[must_use]
+    pub fn holds_planned(&self) -> Stripes {
+        self.holds().both(counted(&self.planned))
     }
 }
 
@@ -53,17 +62,25 @@ pub(crate) struct Giving {
     child: BoxKey,
     stripes: Stripes,
     planned: bool,
+    /// Whose place it has.
+    instead: Option<BoxKey>,
     /// It has to make room.
     evicted: Arc<Notify>,
 }
 
 impl Giving {
-    pub(crate) fn new(tally: Arc<Tally>, child: BoxKey, stripes: Stripes, planned: bool) -> Self {
+    pub(crate) fn new(
+        tally: Arc<Tally>,
+        child: BoxKey,
+        stripes: Stripes,
+        planned: bool,
+        instead: Option<BoxKey>,
+    ) -> Self {
         let evicted = Arc::<Notify>::default();
         if !planned && !stripes.is_empty() {
             tally.loose().push((stripes, Arc::clone(&evicted)));
         }
-        let giving = Self { tally, child, stripes, planned, evicted };
+        let giving = Self { tally, child, stripes, planned, instead, evicted };
         giving.count(|feeds| feeds.saturating_add(1));
         giving
     }
@@ -79,6 +96,12 @@ impl Giving {
                 flow.giving.get_mut(stripe).into_iter().for_each(|feeds| *feeds = change(*feeds));
                 let planned = flow.planned.get_mut(stripe).filter(|_| self.planned);
                 planned.into_iter().for_each(|feeds| *feeds = change(*feeds));
+            }
+        });
+        let Some(instead) = &self.instead else { return };
+        self.tally.with(instead, |flow| {
+            for stripe in self.stripes.iter().map(usize::from) {
+                flow.replaced.get_mut(stripe).into_iter().for_each(|feeds| *feeds = change(*feeds));
             }
         });
     }
@@ -163,6 +186,13 @@ impl Tally {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// The child that this is of, if anything goes to it.
+    pub(crate) fn child(&self, of: &Fingerprint) -> Option<BoxKey> {
+        let flows = self.lock();
+        let mut given = flows.iter().filter(|(_, flow)| !flow.gives().is_empty());
+        given.find(|(key, _)| key.fingerprint() == *of).map(|(key, _)| *key)
+    }
+
     #[must_use]
     pub fn flows(&self) -> Vec<(BoxKey, Flow)> {
         self.lock().iter().map(|(key, flow)| (*key, *flow)).collect()
@@ -177,7 +207,30 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
+    use trust::BoxSecret;
+
     use super::*;
+
+    #[test]
+    fn who_takes_a_place_leaves_the_failed_one_less() {
+        let tally = Arc::new(Tally::default());
+        let [failed, child] = [1, 2].map(|seed| BoxSecret::from_seed(&[seed; 32]).public());
+        let give = |to, stripes, planned, instead| {
+            Giving::new(Arc::clone(&tally), to, Stripes(stripes), planned, instead)
+        };
+        let flow = |of: &BoxKey| tally.flows().into_iter().find(|(key, _)| key == of).unwrap().1;
+        assert_eq!(tally.child(&failed.fingerprint()), None, "nothing goes to it");
+        let first = give(failed, 0b0111, true, None);
+        let instead = tally.child(&failed.fingerprint());
+        assert_eq!(instead, Some(failed));
+        let second = give(child, 0b0001, false, instead);
+        assert_eq!((flow(&failed).gives(), flow(&failed).holds()), (Stripes(0b0111), Stripes(0b0110)));
+        assert_eq!((flow(&child).holds(), flow(&child).holds_planned()), (Stripes(0b0001), Stripes::NONE));
+        drop(second);
+        assert_eq!(flow(&failed).holds_planned(), Stripes(0b0111));
+        drop(first);
+        assert_eq!(flow(&failed).holds(), Stripes::NONE);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn what_came_lately_comes_and_a_whole_part_is_all_of_it() {

@@ -1,6 +1,7 @@
-//! Whose block goes out next: from its first piece to its last, one at a time. Feeds before pulls, and what is wanted first
-//! before what is wanted later. While many would send in turns by pieces, each of their blocks would take as long as all of
-//! them together, and nothing else could be said on those connections meanwhile. Refuses to interrupt.
+//! Whose block goes out next: from its first piece to its last, one at a time. Feeds before pulls, what a newcomer begins
+//! with last, and what is wanted first before what is wanted later. While many would send in turns by pieces, each of
+//! their blocks would take as long as all of them together, and nothing else could be said on those connections
+//! meanwhile. Refuses to interrupt.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,11 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-/// What was promised goes out before what is asked for by name.
+/// What was promised goes out before what is asked for by name, and that before what is old already to who begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Class {
     Feed,
     Pull,
+    Start,
 }
 
 #[derive(Debug, Default)]
@@ -91,12 +93,13 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_oldest_goes_first_and_pulls_last() {
+    async fn the_oldest_goes_first_then_pulls_and_a_newcomers_past_last() {
         let turns = Turns::default();
         let now = Instant::now();
         let held = turns.take(Class::Feed, now).await;
         let order = Arc::new(Mutex::new(Vec::new()));
-        let wanted = [(Class::Pull, 0), (Class::Feed, 30), (Class::Feed, 10), (Class::Feed, 20)];
+        let wanted =
+            [(Class::Start, 0), (Class::Pull, 0), (Class::Feed, 30), (Class::Feed, 10), (Class::Feed, 20)];
         let mut tasks = Vec::new();
         for (class, ms) in wanted {
             let (turns, order) = (turns.clone(), Arc::clone(&order));
@@ -114,7 +117,10 @@ mod tests {
         for task in tasks {
             task.await.unwrap();
         }
-        assert_eq!(*order.lock().unwrap(), [(Class::Feed, 10), (Class::Feed, 30), (Class::Pull, 0)]);
+        assert_eq!(
+            *order.lock().unwrap(),
+            [(Class::Feed, 10), (Class::Feed, 30), (Class::Pull, 0), (Class::Start, 0)]
+        );
         drop(turns.take(Class::Pull, now).await);
     }
 }

@@ -10,10 +10,12 @@
 //! a box comes:   a free slot near the origin ──────────────────────────> its parent
 //!                a leaf nearer to the origin that can give less ──────> it takes the leaf's place, the leaf is its child
 //! a box goes:    its best child takes its place, the others look for a free slot with all that hangs on them
+//! each second:   the move that saves most hops, or most of a full line (see `improve`)
 //! no slot free:  a box with slots left gives in this stripe, too ──> a leaf that gives nothing makes room ──> unserved
 //! ```
 
 mod forest;
+mod improve;
 mod place;
 mod standby;
 #[cfg(test)]
@@ -87,6 +89,10 @@ pub struct Assigner {
     lonely: BTreeSet<BoxId>,
     /// The one that was looked after last.
     consoled: BoxId,
+    /// The last one that [`Assigner::improve`] looked at.
+    improved: BoxId,
+    /// Boxes that it looked at since something changed.
+    unmoved: usize,
     changes: BTreeMap<(BoxId, u8), Option<BoxId>>,
 }
 
@@ -107,6 +113,8 @@ impl Assigner {
             waiting: BTreeSet::new(),
             lonely: BTreeSet::new(),
             consoled: origin,
+            improved: origin,
+            unmoved: 0,
             changes: BTreeMap::new(),
         }
     }
@@ -309,6 +317,7 @@ impl Assigner {
     fn note(&mut self, child: BoxId, stripe: u8) {
         let parent = self.forest.parent(child, stripe);
         self.changes.insert((child, stripe), parent);
+        self.unmoved = 0;
         let parents = self.parents(child);
         let waits = (Reverse(self.forest.strength(child)), child);
         if parents.iter().all(Option::is_some) {

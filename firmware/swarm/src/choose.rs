@@ -110,6 +110,7 @@ pub fn choose(me: Name, stripes: StripeCount, offers: &[Offer], now: &[Option<Pa
             round_trip_ms: offer.round_trip_ms,
             stripes: mine.fold(Stripes::NONE, |all, (stripe, _)| all.with(stripe)),
             barred: barred.fold(Stripes::NONE, Stripes::with),
+            heir: Stripes::NONE,
         }
     };
     offers.iter().map(candidate).collect()

@@ -47,7 +47,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use stream::{EpochId, Millis};
+use stream::Millis;
 
 use crate::part::{BLOCKS_MAX, BlockIndex, PartId, Stripes};
 pub use face::{Block, Candidate, Command, Config, Demand, FeedId, Header, ParentId, Pulled, Shape, Status};
@@ -86,6 +86,8 @@ struct Stripe {
     live: Option<FeedId>,
     /// Will be that.
     coming: Option<FeedId>,
+    /// Who gave it last.
+    fed_by: Option<ParentId>,
 }
 
 /// See the module's page.
@@ -167,6 +169,7 @@ impl Fetch {
             parent.round_trip_ms = candidate.round_trip_ms;
             parent.assigned = candidate.stripes;
             parent.barred = candidate.barred;
+            parent.heir = candidate.heir;
         }
         self.forget_parents(now);
         self.step(now);
@@ -206,6 +209,7 @@ impl Fetch {
         for index in wanted.iter() {
             let Some(stripe) = self.stripes.get_mut(usize::from(index)) else { continue };
             stripe.coming = None;
+            stripe.fed_by = Some(parent);
             if let Some(old) = stripe.live.replace(id) {
                 self.release(old, index, from, now);
             }
@@ -452,17 +456,6 @@ impl Fetch {
             flight.claims.remove(&id);
         }
         self.close_all(id);
-    }
-
-    /// Where a feed that opens now has to begin: after what is known, since that is pulled by name.
-    fn opens_from(&self) -> Option<PartId> {
-        match (self.newest, self.demand) {
-            (Some(PartId { msn, part, .. }), Demand::Blocks { .. }) => {
-                Some(PartId { msn, part: part.saturating_add(1), epoch: EpochId(0) })
-            }
-            (None, Demand::Blocks { from }) => from,
-            (_, Demand::Headers) => None,
-        }
     }
 
     fn forget_parents(&mut self, now: Millis) {

@@ -2,7 +2,8 @@
 //!
 //! As LEDBAT (RFC 6817) does it: the least delay of the last minutes is the empty line's, what comes on top of it is
 //! queue, and queue is made by sending. Below the target the rate rises, slower the nearer it is; above it, it falls;
-//! when the round trip rises by [`YIELD_MS`], it falls at once, whoever made the queue. Other than there, the measure
+//! when the round trip rises by [`YIELD_MS`], it falls at once, whoever made the queue: for a moment if it was alone, and
+//! farther and for longer if it comes again. Other than there, the measure
 //! is a round trip of probes of the shell's, not the delay of the data itself, since data goes to many places; and the
 //! target is a tenth of what the RFC allows, since somebody may be playing.
 //!
@@ -36,6 +37,12 @@ const RISE_FROM: u64 = 50;
 const FORGET_PER_MILLE: u64 = 1;
 /// After it yielded, the line gets so long to empty before it yields again or rises.
 const DRAIN_MS: u64 = 600;
+/// Of the rate at which it yields, in percent, what is left meanwhile: of a queue up to 60 ms, up to 100, and beyond.
+const DRAIN_PERCENT: [u64; 3] = [85, 75, 60];
+/// And what it goes back to when the queue is gone: a queue that comes again in less than [`AGAIN_MS`] is no chance, and its
+/// cause is there to stay.
+const BACK_PERCENT: [u64; 3] = [95, 85, 60];
+const AGAIN_MS: u64 = 4_000;
 /// Probes lost in a row that count as a full queue.
 const LOST: u32 = 2;
 /// A rate that is used by less than this doesn't rise (RFC 6817 2.4.1: ALLOWED_INCREASE): nobody knows what it'd do.
@@ -86,6 +93,10 @@ pub struct Guard {
     /// The rate that was too much last.
     ceiling_bps: Option<u64>,
     yielded_at: Option<Millis>,
+    /// How often before that, shortly after each other.
+    yielded_before: usize,
+    /// The rate that it goes back to.
+    back_bps: Option<u64>,
     last: Option<Millis>,
     /// The most that was sent while the queue was below the target.
     proven_bps: u64,
@@ -106,6 +117,8 @@ impl Guard {
             lost: 0,
             ceiling_bps: None,
             yielded_at: None,
+            yielded_before: 0,
+            back_bps: None,
             last: None,
             proven_bps: proven_bps.unwrap_or(0),
         }
@@ -132,8 +145,11 @@ impl Guard {
             self.proven_bps = self.proven_bps.max(sent_bps.min(self.rate_bps));
         }
         if queue >= YIELD_MS {
-            self.give_way(sent_bps, now);
+            self.give_way(Some(queue), sent_bps, now);
         } else if !self.drains(now) {
+            if let Some(back) = self.back_bps.take() {
+                self.rate_bps = self.rate_bps.max(back.min(self.settings.limit_bps));
+            }
             self.adapt(queue, sent_bps, took);
         }
     }
@@ -151,7 +167,7 @@ impl Guard {
     pub fn handle_lost(&mut self, sent_bps: u64, now: Millis) {
         self.lost += 1;
         if self.lost >= LOST {
-            self.give_way(sent_bps, now);
+            self.give_way(None, sent_bps, now);
         }
     }
 
@@ -191,16 +207,25 @@ impl Guard {
         self.yielded_at.is_some_and(|at| now.since(at) < DRAIN_MS)
     }
 
-    /// To three fifths, as often as the line has had time to empty.
-    fn give_way(&mut self, sent_bps: u64, now: Millis) {
+    /// As often as the line has had time to empty.
+    fn give_way(&mut self, queue: Option<u64>, sent_bps: u64, now: Millis) {
         if self.drains(now) {
             return;
         }
-        self.yielded_at = Some(now);
+        let again = self.yielded_at.replace(now).is_some_and(|at| now.since(at) < AGAIN_MS);
+        self.yielded_before = if again { (self.yielded_before + 1).min(BACK_PERCENT.len() - 1) } else { 0 };
+        let length = match queue {
+            Some(queue) if queue < 2 * YIELD_MS => 0,
+            Some(queue) if queue < 100 => 1,
+            Some(_) | None => 2,
+        };
+        let share = |of: u64, percent: [u64; 3], at: usize| of / 100 * percent.get(at).copied().unwrap_or(60);
         // What was not used made no queue.
         let used = self.rate_bps.min(sent_bps.max(self.rate_bps / 2));
         self.ceiling_bps = Some(used);
-        self.rate_bps = used / 5 * 3;
+        let back = share(used, BACK_PERCENT, self.yielded_before);
+        self.rate_bps = share(used, DRAIN_PERCENT, length).min(back);
+        self.back_bps = Some(back);
         self.proven_bps = self.proven_bps.min(used);
         self.current.clear();
     }

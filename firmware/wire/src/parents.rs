@@ -79,4 +79,8 @@ pub struct ParentEntry {
     pub stripes: u16,
     /// What must not come from it, since it takes that from this box or from one below.
     pub barred: u16,
+    /// What it gives to those who are to give it to this box: it is asked first where one of them fails, and has a place
+    /// for that, which nobody else needs then.
+    #[serde(default)]
+    pub heir: u16,
 }

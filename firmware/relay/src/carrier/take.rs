@@ -125,6 +125,8 @@ impl<W: Ways, J: Judge> Carrier<W, J> {
 
     pub(super) fn handle_block(&mut self, parent: ParentId, block: BlockFrame) {
         let (id, now) = (id_of(block.part), self.now());
+        // What comes twice is acknowledged twice.
+        self.config.uplink.handle_received(block.bytes.len());
         match self.fetch.expects(parent, id, block.index) {
             Block::Fresh => {}
             Block::Again | Block::Old => return,
@@ -139,7 +141,6 @@ impl<W: Ways, J: Judge> Carrier<W, J> {
         if let Some(key) = self.key_of(parent) {
             tracing::trace!(msn = id.msn, part = id.part, block = index, box.id = %key.fingerprint(), "block");
         }
-        self.config.uplink.handle_received(block.bytes.len());
         self.fetch.handle_block(parent, id, block.index, now);
         let taken = self.config.live.take_block(&item, index, block.bytes);
         if taken != BlockTaken::Again {

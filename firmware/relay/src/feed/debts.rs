@@ -12,6 +12,7 @@ use wire::feed::PartName;
 
 use super::{Block, read};
 use crate::Uplink;
+use crate::turns::Class;
 
 /// Parts of which blocks may still be owed; the oldest is let go when there would be more.
 const OWED_MAX: usize = 64;
@@ -20,6 +21,7 @@ const OWED_MAX: usize = 64;
 struct Owed {
     item: Arc<Item>,
     part: PartId,
+    class: Class,
     /// Blocks that were here once.
     noted: Blocks,
     /// The child knows that it can pull all of it here.
@@ -47,7 +49,7 @@ impl Debts {
     }
 
     /// Its header goes out now.
-    pub(super) fn owe(&mut self, item: &Arc<Item>) {
+    pub(super) fn owe(&mut self, item: &Arc<Item>, class: Class) {
         let Some(part) = item.part() else { return };
         if self.owed.len() == OWED_MAX {
             self.owed.pop_front();
@@ -58,10 +60,12 @@ impl Debts {
         // As the child counts it: what comes in a burst is watched one after the other.
         let duration = Duration::from_millis(u64::try_from(header.duration.millis()).unwrap_or(0));
         let now = Instant::now();
-        let wanted = self.owed.back().map_or(now, |last| now.max(last.wanted + duration / 2));
+        let last = self.owed.iter().rfind(|owed| owed.class == class);
+        let wanted = last.map_or(now, |last| now.max(last.wanted + duration / 2));
         self.owed.push_back(Owed {
             item: Arc::clone(item),
             part: id,
+            class,
             noted,
             told: false,
             wanted,
@@ -98,17 +102,37 @@ impl Debts {
     }
 
     /// A block that is here and owed, and when it is wanted; it counts as sent. What waited here for too long is left out.
+    /// What is old already comes last.
     pub(super) async fn next(&mut self, live: &Live, uplink: &Uplink) -> Option<(Block, Instant)> {
         self.look(live);
-        for owed in &mut self.owed {
+        for class in [Class::Feed, Class::Start] {
+            let next = self.next_of(class, live, uplink).await;
+            if next.is_some() {
+                return next;
+            }
+        }
+        None
+    }
+
+    /// One that was taken, and did not go out.
+    pub(super) fn put_back(&mut self, block: &Block) {
+        if let Some(owed) = self.owed.iter_mut().find(|owed| owed.part == block.part) {
+            owed.ready.insert(block.index, block.ready);
+        }
+    }
+
+    async fn next_of(&mut self, class: Class, live: &Live, uplink: &Uplink) -> Option<(Block, Instant)> {
+        for owed in self.owed.iter_mut().filter(|owed| owed.class == class) {
             while let Some((index, ready)) = owed.ready.pop_first() {
                 let waited = ready.elapsed();
                 if waited > uplink.patience() {
                     continue;
                 }
                 let Some(bytes) = read(live, &owed.item, index).await else { continue };
-                uplink.note_late(waited);
-                return Some((Block { part: owed.part, index, bytes }, owed.wanted));
+                if class == Class::Feed {
+                    uplink.note_late(waited);
+                }
+                return Some((Block { part: owed.part, index, class, ready, bytes }, owed.wanted));
             }
         }
         None

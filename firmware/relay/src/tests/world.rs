@@ -320,6 +320,7 @@ impl World {
                 round_trip_ms: 20,
                 stripes: Stripes::NONE,
                 barred: Stripes::NONE,
+                heir: Stripes::NONE,
             })
             .collect();
         let (hello, hellos) = watch::channel(None);

@@ -198,6 +198,7 @@ impl Keep {
             round_trip_ms: round_trips.get(&entry.key).copied().unwrap_or(ROUND_TRIP_MS),
             stripes: Stripes(entry.stripes),
             barred: Stripes(entry.barred),
+            heir: Stripes(entry.heir),
         });
         entries.collect()
     }

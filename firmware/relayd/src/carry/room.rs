@@ -9,6 +9,7 @@ use stream::StreamName;
 use swarm::part::Stripes;
 use swarm::score::{acknowledges, stripe_bps};
 use trust::BoxKey;
+use trust::key::Fingerprint;
 
 use super::{Carriers, lock};
 
@@ -41,13 +42,13 @@ impl Carriers {
         share: Share,
     ) -> Result<(Stripes, u32), Refused> {
         let limit = self.capacity();
-        let (stripes, of, planned) = match share {
+        let (stripes, of, planned, instead) = match share {
             // Next to nothing: without headers a child has nothing to choose by.
             Share::Feed { stripes: Stripes::NONE, .. } => return Ok((Stripes::NONE, 0)),
             // What is asked for by name comes after what was promised.
             Share::Blocks if limit == Some(0) || self.uplink.is_behind() => return Err(Refused::NoRoom),
             Share::Blocks => return Ok((Stripes::NONE, 0)),
-            Share::Feed { stripes, of, planned } => (stripes, of, planned),
+            Share::Feed { stripes, of, planned, instead } => (stripes, of, planned, instead),
         };
         let Some(limit) = limit else { return Ok((stripes, 0)) };
         let incoming_bps: u64 = self.carried().iter().map(|(name, ..)| self.bitrate(name)).sum();
@@ -56,14 +57,17 @@ impl Carriers {
         for (other, tally, _) in self.tallies() {
             let flows = tally.flows();
             if other == *name {
-                given = Slots::given(&flows, child);
+                let instead = instead.map(|failed| (failed, stripes));
+                given = Slots::given(&flows, child, instead);
             } else {
                 let stripes: u64 = flows.iter().map(|(_, flow)| u64::from(flow.gives().len())).sum();
                 line.others_bps += stripe_bps(self.bitrate(&other), of) * stripes;
             }
         }
         (given.all, given.at_most) = line.slots(stripe_bps(self.bitrate(name), of));
-        given.fitting(stripes, planned).ok_or(Refused::NoRoom)
+        let fitting = given.fitting(stripes, planned || instead.is_some()).ok_or(Refused::NoRoom)?;
+        // A place that was taken needs no other.
+        Ok(if planned { fitting } else { (fitting.0, 0) })
     }
 
     /// From the guard: what may be given from now on.
@@ -128,14 +132,17 @@ struct Slots {
 }
 
 impl Slots {
-    fn given(flows: &[(BoxKey, Flow)], child: &BoxKey) -> Self {
+    /// `instead` is who has failed the child, and what it is to have in that one's place.
+    fn given(flows: &[(BoxKey, Flow)], child: &BoxKey, instead: Option<(Fingerprint, Stripes)>) -> Self {
         let mut slots = Self { all: 0, at_most: 0, of_them: 0, planned: 0, own: Stripes::NONE };
         for (key, flow) in flows {
             if key == child {
                 slots.own = flow.gives();
             } else {
-                slots.of_them += flow.gives().len();
-                slots.planned += flow.gives_planned().len();
+                let failed = instead.filter(|(failed, _)| *failed == key.fingerprint());
+                let free = failed.map_or(Stripes::NONE, |(_, stripes)| stripes);
+                slots.of_them += flow.holds().without(free).len();
+                slots.planned += flow.holds_planned().without(free).len();
             }
         }
         slots

@@ -217,6 +217,7 @@ impl Crowd {
                     round_trip_ms: self.round_trip(id, parent.0),
                     stripes: Stripes::one(stripe),
                     barred: self.assigner.barred(BoxId(id), parent),
+                    heir: Stripes::NONE,
                 }),
             }
         }
@@ -227,6 +228,7 @@ impl Crowd {
                 round_trip_ms: self.round_trip(id, other.id.0),
                 stripes: Stripes::NONE,
                 barred: other.barred,
+                heir: Stripes::NONE,
             });
         }
         let now = millis(self.now);
@@ -252,7 +254,7 @@ impl Crowd {
 
     fn act(&mut self, id: u32, command: Command) {
         match command {
-            Command::Open { feed, parent, stripes, from, planned: _ } => {
+            Command::Open { feed, parent, stripes, from, planned: _, instead: _ } => {
                 if let Some(member) = self.member_mut(id) {
                     member.feeds.insert(feed, parent);
                 }

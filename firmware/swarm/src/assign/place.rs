@@ -14,9 +14,9 @@ const SPARE_LOOK_AT: usize = 64;
 /// Leaves that are looked at for their place.
 const LEAVES_LOOK_AT: usize = 64;
 /// What an edge costs besides its round trip: about the time of a block.
-const HOP_MS: u64 = 100;
+pub(super) const HOP_MS: u64 = 100;
 /// What it costs that a line is full: it takes the whole length of a part to send a part on.
-const FULL_MS: u64 = 200;
+pub(super) const FULL_MS: u64 = 200;
 
 impl Assigner {
     /// Finds a parent for a box that has none in a stripe. Whether there was one.
@@ -102,7 +102,7 @@ impl Assigner {
     }
 
     /// The last child may have been cut of one who gives here beyond its plan.
-    fn ensure_gives(&mut self, id: BoxId, stripe: u8) {
+    pub(super) fn ensure_gives(&mut self, id: BoxId, stripe: u8) {
         if self.forest.node(id).is_some_and(|node| !node.gives.contains(stripe)) {
             self.forest.convert(id, stripe);
         }

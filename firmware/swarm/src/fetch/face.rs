@@ -43,6 +43,8 @@ pub struct Candidate {
     pub stripes: Stripes,
     /// What must not come from it: it takes these from this box, or from one below.
     pub barred: Stripes,
+    /// What it gives to those who are to give it here: where one of them fails, it has that one's place.
+    pub heir: Stripes,
 }
 
 /// How much of the stream is wanted.
@@ -109,6 +111,8 @@ pub enum Command {
         stripes: Stripes,
         /// The coordinator wants them to come from there.
         planned: bool,
+        /// Who failed, and is a child of this one: the place of that one is asked for.
+        instead: Option<ParentId>,
         from: Option<PartId>,
     },
     Close {

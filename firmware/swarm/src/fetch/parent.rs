@@ -71,6 +71,7 @@ pub(crate) struct Parent {
     pub(crate) round_trip_ms: u64,
     pub(crate) assigned: Stripes,
     pub(crate) barred: Stripes,
+    pub(crate) heir: Stripes,
     /// In the newest list of candidates.
     pub(crate) listed: bool,
     standing: Standing,
@@ -101,6 +102,7 @@ impl Parent {
             round_trip_ms: 0,
             assigned: Stripes::NONE,
             barred: Stripes::NONE,
+            heir: Stripes::NONE,
             listed: false,
             standing: Standing::Good,
             faults: 0,

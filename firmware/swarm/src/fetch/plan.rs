@@ -5,9 +5,10 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
-use stream::Millis;
+use stream::{EpochId, Millis};
 
 use super::feed::{Feed, Phase, RETIRE_MS};
+use super::flight::Flight;
 use super::health::OPEN_MS;
 use super::parent::Parent;
 use super::{Command, Demand, FeedId, Fetch, ParentId, STARVED_MS};
@@ -67,7 +68,9 @@ impl Fetch {
         }
         for (stripe, wish) in (0..).zip(&mut wishes) {
             if wish.is_none() {
-                *wish = self.best(stripe, &planned, now).or_else(|| self.in_need(stripe, now));
+                let heir = self.heir(stripe, now);
+                *wish =
+                    heir.or_else(|| self.best(stripe, &planned, now)).or_else(|| self.in_need(stripe, now));
                 wish.iter().for_each(|id| *planned.entry(*id).or_default() += 1);
             }
         }
@@ -92,6 +95,21 @@ impl Fetch {
 
     fn kept(&self, stripe: u8, now: Millis) -> Option<ParentId> {
         self.holder(stripe).filter(|id| self.parents.get(id).is_some_and(|parent| parent.keeps(stripe, now)))
+    }
+
+    /// Who gave the stripe to the one that failed, and has that one's place left.
+    fn heir(&self, stripe: u8, now: Millis) -> Option<ParentId> {
+        self.failed(stripe)?;
+        let able = |(_, parent): &(&ParentId, &Parent)| {
+            parent.heir.contains(stripe) && parent.opens(now) && parent.keeps(stripe, now)
+        };
+        self.parents.iter().find(able).map(|(id, _)| *id)
+    }
+
+    /// Who gave a stripe that comes from nobody.
+    fn failed(&self, stripe: u8) -> Option<ParentId> {
+        let stripe = self.stripes.get(usize::from(stripe))?;
+        stripe.fed_by.filter(|_| stripe.live.is_none())
     }
 
     fn best(&self, stripe: u8, planned: &BTreeMap<ParentId, u32>, now: Millis) -> Option<ParentId> {
@@ -132,7 +150,7 @@ impl Fetch {
 
     /// Opens what is wished and not there.
     fn follow(&mut self, wishes: &[Option<ParentId>], now: Millis) {
-        let mut opens: BTreeMap<(ParentId, bool), Stripes> = BTreeMap::new();
+        let mut opens: BTreeMap<(ParentId, bool, Option<ParentId>), Stripes> = BTreeMap::new();
         for (index, wish) in (0..).zip(wishes) {
             let Some(wish) = *wish else { continue };
             let Some(stripe) = self.stripes.get_mut(usize::from(index)) else { continue };
@@ -147,13 +165,17 @@ impl Fetch {
             let there = self.live(index).filter(|(_, feed)| feed.parent == wish);
             let fits = there.is_some_and(|(_, feed)| feed.asked == feed.wanted || !able);
             if !fits && able {
-                let planned = self.parents.get(&wish).is_some_and(|parent| parent.assigned.contains(index));
-                let stripes = opens.entry((wish, planned)).or_default();
+                let has = |stripes: fn(&Parent) -> Stripes| {
+                    self.parents.get(&wish).is_some_and(|parent| stripes(parent).contains(index))
+                };
+                let planned = has(|parent| parent.assigned);
+                let instead = self.failed(index).filter(|_| !planned && has(|parent| parent.heir));
+                let stripes = opens.entry((wish, planned, instead)).or_default();
                 *stripes = stripes.with(index);
             }
         }
-        for ((parent, planned), stripes) in opens {
-            let feed = self.open(parent, stripes, planned, now);
+        for ((parent, planned, instead), stripes) in opens {
+            let feed = self.open(parent, stripes, (planned, instead), now);
             for index in stripes.iter() {
                 if let Some(stripe) = self.stripes.get_mut(usize::from(index)) {
                     stripe.coming = Some(feed);
@@ -202,16 +224,44 @@ impl Fetch {
             let id = *id;
             fed.insert(id);
             needed -= 1;
-            self.open(id, Stripes::NONE, false, now);
+            self.open(id, Stripes::NONE, (false, None), now);
         }
     }
 
-    fn open(&mut self, parent: ParentId, stripes: Stripes, planned: bool, now: Millis) -> FeedId {
+    /// Where a feed that opens now has to begin: after what is known, since that comes by another feed or is pulled by
+    /// name; with the first part that lacks one of these stripes, where none of them comes from anybody; and where watching
+    /// can begin, if all that is known is long over.
+    fn opens_from(&self, stripes: Stripes, now: Millis) -> Option<PartId> {
+        let name = |msn, part| Some(PartId { msn, part, epoch: EpochId(0) });
+        let is_over = self.news.front().is_some_and(|(_, at)| now.since(*at) > self.config.depth_ms);
+        match (self.newest, self.demand) {
+            (_, Demand::Headers) => None,
+            (None, Demand::Blocks { from }) => from,
+            (Some(_), Demand::Blocks { .. }) if is_over => None,
+            (Some(newest), Demand::Blocks { .. }) => {
+                let orphaned =
+                    !stripes.is_empty() && stripes.iter().all(|stripe| self.live(stripe).is_none());
+                let lacks = |flight: &&Flight| stripes.iter().any(|stripe| flight.misses(stripe));
+                match self.flights.values().find(lacks).filter(|_| orphaned) {
+                    Some(flight) => name(flight.id.msn, flight.id.part),
+                    None => name(newest.msn, newest.part.saturating_add(1)),
+                }
+            }
+        }
+    }
+
+    fn open(
+        &mut self,
+        parent: ParentId,
+        stripes: Stripes,
+        (planned, instead): (bool, Option<ParentId>),
+        now: Millis,
+    ) -> FeedId {
         self.feeds_made += 1;
         let feed = FeedId(self.feeds_made);
-        let from = self.opens_from();
+        let from = self.opens_from(stripes, now);
         self.feeds.insert(feed, Feed::new(parent, stripes, from, now));
-        self.commands.push_back(Command::Open { feed, parent, stripes, planned, from });
+        self.commands.push_back(Command::Open { feed, parent, stripes, planned, instead, from });
         // Until it must have been answered.
         self.next = self.next.min(now.plus(OPEN_MS + 2 * self.round_trip(parent)));
         feed

@@ -102,6 +102,21 @@ fn one_that_falls_mute_is_left_before_a_viewer_sees_it() {
 }
 
 #[test]
+fn who_gave_to_the_one_that_failed_gives_in_its_place() {
+    let mut world = World::new(&[Kind::Honest; 4]);
+    let heir = Candidate { heir: Stripes(0b0010), ..candidate(3, 1, &[]) };
+    world.candidates(&[candidate(1, 1, &[0, 1]), candidate(2, 1, &[2, 3]), heir, candidate(4, 1_000, &[])]);
+    world.run(3_000);
+    assert!(world.instead.is_empty(), "nobody has failed");
+    world.set(1, Kind::Mute);
+    world.run(3_000);
+    assert_eq!(world.owners(), [4, 3, 2, 2], "the best of all has the stripe of which there is no heir");
+    let instead: Vec<_> = world.instead.iter().map(|(to, of, stripes)| (to.0, of.0, stripes.0)).collect();
+    assert_eq!(instead, [(3, 1, 0b0010)]);
+    world.assert_smooth(800);
+}
+
+#[test]
 fn of_two_that_fall_mute_at_once_both_are_left_within_two_seconds() {
     let mut world = World::new(&[Kind::Honest, Kind::Honest, Kind::Honest, Kind::Honest]);
     world.candidates(&[

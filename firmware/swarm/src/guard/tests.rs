@@ -102,6 +102,35 @@ fn the_household_comes_first() {
 }
 
 #[test]
+fn a_queue_that_was_chance_costs_little_and_one_that_stays_costs_more() {
+    let settings = Settings { limit_bps: 20_000_000, paused: false, quiet: Vec::new() };
+    let mut guard = Guard::new(settings, Some(4_000_000));
+    let mut now = 0;
+    // What is left of the rate before, in percent.
+    let mut probe = |queue: u64, times: u32| {
+        let before = guard.allowed_bps();
+        for _ in 0..times {
+            now += EVERY_MS;
+            guard.handle_probe(20 + queue, guard.allowed_bps(), Millis(now));
+        }
+        guard.allowed_bps() * 100 / before
+    };
+    let is = |left: u64, percent: u64| assert!(left.abs_diff(percent) <= 5, "{left} for {percent}");
+    probe(0, 10);
+    // Three in a row are no chance: the least of them counts.
+    is(probe(40, 2), 100);
+    is(probe(40, 1), 85);
+    // And then nearly all of it, 95 of 100.
+    is(probe(0, 4), 112);
+    // A long queue; and then 85 of 100, since it is the second.
+    is(probe(120, 3), 60);
+    is(probe(0, 4), 142);
+    // After the third it stays where it is.
+    is(probe(40, 3), 60);
+    is(probe(0, 4), 100);
+}
+
+#[test]
 fn a_household_that_fills_the_line_gets_it_all() {
     let mut line = Line::new(5_000_000, 4_000_000);
     line.run(60_000);

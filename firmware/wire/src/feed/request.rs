@@ -6,6 +6,7 @@ use core::fmt;
 
 use stream::StreamName;
 use stream::seal::BLOCKS_MAX;
+use trust::key::Fingerprint;
 
 use super::frame::PartName;
 
@@ -32,6 +33,8 @@ pub struct FeedRequest {
     pub stripes: u16,
     /// The coordinator named this parent for them: they go before what others take without being told.
     pub planned: bool,
+    /// Another child of the parent's that gave them to this one and has failed: its place is asked for.
+    pub instead: Option<Fingerprint>,
     /// The first part that is wanted; none: where the parent thinks that watching can begin.
     pub from: Option<PartName>,
 }
@@ -61,6 +64,9 @@ impl fmt::Display for FeedRequest {
         write!(f, "{PREFIX}{}/feed?of={}&stripes={}", self.name, self.of, self.stripes)?;
         if self.planned {
             write!(f, "&planned=1")?;
+        }
+        if let Some(instead) = &self.instead {
+            write!(f, "&instead={instead}")?;
         }
         match &self.from {
             Some(from) => write!(f, "&from={from}"),
@@ -121,7 +127,9 @@ fn feed(name: StreamName, query: &str) -> Result<FeedRequest, BadRequest> {
     }
     let from = value(query, "from").map(str::parse).transpose().map_err(|_| BadRequest::Query("from"))?;
     let planned = value(query, "planned") == Some("1");
-    Ok(FeedRequest { name, of, stripes, planned, from })
+    let instead =
+        value(query, "instead").map(str::parse).transpose().map_err(|_| BadRequest::Query("instead"))?;
+    Ok(FeedRequest { name, of, stripes, planned, instead, from })
 }
 
 fn blocks(name: StreamName, query: &str) -> Result<BlocksRequest, BadRequest> {
@@ -166,11 +174,20 @@ mod tests {
     fn requests_are_read_back() {
         let part = PartName { epoch: EpochId(0xab), msn: 12, part: 0 };
         let name: StreamName = "ana".parse().unwrap();
-        let feed =
-            |from| FeedRequest { name: name.clone(), of: 4, stripes: 5, planned: from == Some(part), from };
+        let feed = |from| FeedRequest {
+            name: name.clone(),
+            of: 4,
+            stripes: 5,
+            planned: from == Some(part),
+            instead: None,
+            from,
+        };
+        let other = trust::BoxSecret::from_seed(&[7; 32]).public().fingerprint();
+        let heir = FeedRequest { instead: Some(other), ..feed(None) };
         for request in [
             Request::Feed(feed(None)),
             Request::Feed(feed(Some(part))),
+            Request::Feed(heir),
             Request::Blocks(BlocksRequest { name: name.clone(), part, blocks: vec![0, 7, 1023] }),
         ] {
             assert_eq!(parse(&String::from(request.clone())), Ok(request));
@@ -192,6 +209,7 @@ mod tests {
             ("/relay/1/ana/feed?of=4&stripes=16", BadRequest::Query("stripes")),
             ("/relay/1/ana/feed?of=4&stripes=1&from=ab.1.1", BadRequest::Query("from")),
             ("/relay/1/ana/feed?of=4&stripes=1&from=00000000000000ab.01.1", BadRequest::Query("from")),
+            ("/relay/1/ana/feed?of=4&stripes=1&instead=ana", BadRequest::Query("instead")),
             ("/relay/1/ana/blocks?part=00000000000000ab.1.1", BadRequest::Query("i")),
             ("/relay/1/ana/blocks?part=00000000000000ab.1.1&i=", BadRequest::Query("i")),
             ("/relay/1/ana/blocks?part=00000000000000ab.1.1&i=1024", BadRequest::Query("i")),

@@ -12,8 +12,8 @@ use crate::lab::world::World;
 /// What a stream is said to have on the line, per 100 bytes of media: inner packets of 1280 bytes carry 1208 of them and
 /// become 1360 with WireGuard, UDP and IPv6 around them.
 const ON_THE_LINE_PERCENT: u64 = 113;
-/// The share of its line that a box is told it has; the rest is for acknowledgements and the mesh itself.
-const TOLD_PERCENT: u64 = 95;
+/// The share of its line that a box is told it has: it counts acknowledgements itself, and the rest is for what the mesh says.
+const TOLD_PERCENT: u64 = 97;
 
 /// Rates in kbit/s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

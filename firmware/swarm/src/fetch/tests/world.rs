@@ -74,6 +74,8 @@ pub(super) struct World {
     pub(super) gaps: Vec<u64>,
     pub(super) demoted: Vec<(u64, ParentId, Fault)>,
     pub(super) opened: Vec<(u64, ParentId, Stripes)>,
+    /// To whom it turned, instead of whom.
+    pub(super) instead: Vec<(ParentId, ParentId, Stripes)>,
     pub(super) pulled_blocks: u64,
     pub(super) again: u64,
     pub(super) starved: u64,
@@ -98,6 +100,7 @@ pub(super) fn candidate(id: u32, score: u32, stripes: &[u8]) -> Candidate {
         round_trip_ms: 40,
         stripes: stripes.iter().fold(Stripes::NONE, |all, stripe| all.with(*stripe)),
         barred: Stripes::NONE,
+        heir: Stripes::NONE,
     }
 }
 
@@ -121,6 +124,7 @@ impl World {
             gaps: Vec::new(),
             demoted: Vec::new(),
             opened: Vec::new(),
+            instead: Vec::new(),
             pulled_blocks: 0,
             again: 0,
             starved: 0,
@@ -271,7 +275,8 @@ impl World {
     fn drain(&mut self) {
         while let Some(command) = self.fetch.poll_command() {
             match command {
-                Command::Open { feed, parent, stripes, from, planned: _ } => {
+                Command::Open { feed, parent, stripes, from, planned: _, instead } => {
+                    self.instead.extend(instead.map(|of| (parent, of, stripes)));
                     self.dial(feed, parent, stripes, from);
                 }
                 Command::Close { feed } => {
