@@ -7,7 +7,7 @@ pub(crate) mod carry;
 mod cell;
 mod clock;
 mod crowd;
-mod dice;
+pub(crate) mod dice;
 mod expect;
 mod flooder;
 mod flow;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use data_encoding::BASE64;
 
+use super::meter::Meter;
 use super::street::{self, Street};
 use crate::child::Child;
 use crate::command;
@@ -22,6 +23,12 @@ const MEMORY_MIB: u32 = 1024;
 const LINE_LIMIT: Duration = Duration::from_secs(120);
 
 const PORT: &str = "relaybox.test";
+/// As QEMU calls the card.
+const CARD: &str = "card";
+/// Where QEMU is asked of it.
+const QMP: &str = "qmp";
+/// From QEMU's start until it answers.
+const QMP_LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs each line that comes, and answers with its exit status and what it printed, in base64. While nobody is at the
 /// other end, each reading is at its end at once.
@@ -51,8 +58,10 @@ impl Guest {
                 .with_context(|| format!("copying {}", qemu.variables.display()))?;
         }
         let socket = dir.join("shell");
-        if socket.exists() {
-            fs::remove_file(&socket).context("removing the shell's socket")?;
+        for left in [&socket, &dir.join(QMP)] {
+            if left.exists() {
+                fs::remove_file(left).with_context(|| format!("removing {}", left.display()))?;
+            }
         }
         let mut run = street.at_the_switch(&qemu.program);
         run.args(["-machine", &qemu.machine, "-cpu", &qemu.cpu, "-accel", "tcg,thread=multi", "-smp", "2"]);
@@ -60,7 +69,9 @@ impl Guest {
         let firmware = qemu.firmware.display();
         run.args(["-drive", &format!("if=pflash,format=raw,readonly=on,file={firmware}")]);
         run.args(["-drive", &format!("if=pflash,format=raw,file={}", variables.display())]);
-        run.args(["-drive", &format!("if=virtio,format=raw,cache=writeback,file={}", disk.display())]);
+        let card = format!("if=virtio,id={CARD},format=raw,cache=writeback,file={}", disk.display());
+        run.args(["-drive", &card]);
+        run.args(["-qmp", &format!("unix:{},server=on,wait=off", dir.join(QMP).display())]);
         run.args(["-netdev", &format!("tap,id=lan,ifname={},script=no,downscript=no", street::TAP)]);
         run.args(["-device", "virtio-net-pci,netdev=lan,romfile="]);
         run.args(["-serial", &format!("file:{}", dir.join("console.log").display())]);
@@ -150,6 +161,17 @@ impl Guest {
         }
     }
 
+    /// QEMU's own word on what is written to the card.
+    pub(super) fn meter(&mut self, stop: &Stop) -> Result<Meter> {
+        let socket = self.dir.join(QMP);
+        let mut meter = None;
+        self.wait("QEMU answers", QMP_LIMIT, stop, |_| {
+            meter = Some(Meter::open(&socket, CARD)?);
+            Ok(())
+        })?;
+        meter.context("QEMU does not answer")
+    }
+
     /// How often the loader chose a slot since QEMU was started.
     pub(super) fn loads(&self) -> usize {
         let said = fs::read(self.dir.join("console.log")).unwrap_or_default();
@@ -169,6 +191,11 @@ impl Guest {
         let said = String::from_utf8_lossy(&said);
         let lines: Vec<&str> = said.lines().collect();
         lines[lines.len().saturating_sub(LINES)..].iter().map(|line| format!("    {line}\n")).collect()
+    }
+
+    /// Nothing runs any more, whoever ended it.
+    pub(super) fn has_ended(&mut self) -> bool {
+        self.process.ended().is_some()
     }
 
     /// As a pulled plug.

@@ -7,8 +7,9 @@ use anyhow::{Context as _, Result, bail};
 
 const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
 const PORT: u16 = 5353;
-/// Section 5.2: a querier asks again after a second.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Section 5.2: a querier asks again after a second; and 6: who has just answered does not answer for a second.
+const AGAIN: Duration = Duration::from_millis(1100);
+const TIMES: u32 = 3;
 const DATAGRAM_BYTES_MAX: usize = 9000;
 
 const TYPE_A: u16 = 1;
@@ -17,17 +18,28 @@ const TYPE_A: u16 = 1;
 pub(super) fn ask(name: &str, own: Ipv4Addr) -> Result<Ipv4Addr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)).context("opening the port of mDNS")?;
     socket.join_multicast_v4(&GROUP, &own).context("joining the group of mDNS")?;
-    socket.send_to(&question(name), SocketAddrV4::new(GROUP, PORT)).context("asking by mDNS")?;
-    let end = Instant::now() + PATIENCE;
+    for _ in 0..TIMES {
+        socket.send_to(&question(name), SocketAddrV4::new(GROUP, PORT)).context("asking by mDNS")?;
+        if let Some(address) = hear(&socket, name)? {
+            return Ok(address);
+        }
+    }
+    bail!("nobody is called {name}")
+}
+
+/// Until it is time to ask again.
+fn hear(socket: &UdpSocket, name: &str) -> Result<Option<Ipv4Addr>> {
+    let end = Instant::now() + AGAIN;
     let mut datagram = [0; DATAGRAM_BYTES_MAX];
     loop {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            bail!("nobody is called {name}");
+            return Ok(None);
         }
         socket.set_read_timeout(Some(left)).context("a time to wait")?;
         let Ok(length) = socket.recv(&mut datagram) else { continue };
-        if let Some(address) = answer(&datagram[..length], name) {
+        let address = answer(&datagram[..length], name);
+        if address.is_some() {
             return Ok(address);
         }
     }

@@ -14,6 +14,8 @@ const PORT: u16 = 8443;
 /// A box that is there was heard of within this time.
 const FRESH: Duration = Duration::from_secs(15);
 const START_LIMIT: Duration = Duration::from_secs(20);
+/// An address for documentation (RFC 5737).
+const FOREIGN: &str = "https://203.0.113.9:8443";
 
 pub(super) struct Office<'a> {
     _service: Child,
@@ -49,6 +51,25 @@ impl<'a> Office<'a> {
         Ok(Office { _service: service, street, coordinator, dir })
     }
 
+    /// `invite --name NAME`, as one line.
+    pub(super) fn invite(&self, name: &str) -> Result<String> {
+        let mut invite = self.operate(&["invite", "--name", name, "--quiet"]);
+        let made = command::output(invite.arg("--root-dir").arg(self.dir.join("operator")))?;
+        Ok(made.trim().to_owned())
+    }
+
+    /// An invite of a mesh that is none of this one's; its coordinator is never started.
+    pub(super) fn foreign_invite(&self, name: &str) -> Result<String> {
+        let operate = |words: &[&str]| {
+            let mut command = self.street.in_the_office(&self.coordinator);
+            command.args(words).arg("--data-dir").arg(self.dir.join("foreign"));
+            command.arg("--root-dir").arg(self.dir.join("foreigner"));
+            command
+        };
+        command::output(&mut operate(&["init", "--url", FOREIGN]))?;
+        Ok(command::output(&mut operate(&["invite", "--name", name, "--quiet"]))?.trim().to_owned())
+    }
+
     /// `invite --card NAME --into IMAGE`.
     pub(super) fn invite_into(&self, name: &str, image: &Path) -> Result<()> {
         let mut invite = self.operate(&["invite", "--card", name]);
@@ -56,15 +77,15 @@ impl<'a> Office<'a> {
         command::output(&mut invite).map(drop)
     }
 
-    /// The coordinator's word that the box is there.
-    pub(super) fn sees(&self, name: &str) -> Result<()> {
+    /// The coordinator's word that the box is there; its address in the mesh.
+    pub(super) fn sees(&self, name: &str) -> Result<String> {
         let list = command::output(&mut self.operate(&["box", "list"]))?;
         let line = list.lines().find(|line| line.split_whitespace().next() == Some(name));
         let line = line.with_context(|| format!("the coordinator knows no box {name}"))?;
         let heard =
             heard(line).with_context(|| format!("the coordinator has not heard of it yet: {line}"))?;
         ensure!(heard <= FRESH, "the coordinator has not heard of it since: {line}");
-        Ok(())
+        line.split_whitespace().nth(1).map(str::to_owned).context("it has no address")
     }
 
     fn operate(&self, words: &[&str]) -> std::process::Command {

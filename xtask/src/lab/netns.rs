@@ -87,6 +87,12 @@ impl Namespace {
 pub(crate) struct Handle(File);
 
 impl Handle {
+    /// The network that a process is in.
+    pub(crate) fn of_process(id: u32) -> Result<Handle> {
+        let path = format!("/proc/{id}/ns/net");
+        File::open(&path).map(Handle).with_context(|| format!("namespace {path}"))
+    }
+
     /// As `Namespace::inside`.
     pub(crate) fn inside<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         std::thread::scope(|scope| {

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::child::Child;
 use crate::command;
+use crate::lab::netns::Handle;
 use crate::origin::children_of;
 use crate::stop::Stop;
 
@@ -131,6 +132,11 @@ impl Machine {
         enter.args(["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=/tmp"]);
         enter.args(["DEBIAN_FRONTEND=noninteractive", "bash", "-c", line]);
         command::output(&mut enter).with_context(|| format!("on the machine: {line}"))
+    }
+
+    /// Its network, for a thread of this process.
+    pub(super) fn network(&self) -> Result<Handle> {
+        Handle::of_process(self.init)
     }
 
     /// A program of this machine in the other one's network.

@@ -11,14 +11,19 @@ use crate::child::Child;
 use crate::command;
 use crate::deb::PACKAGES;
 use crate::memory;
-use crate::source::Source;
+use crate::source::{AUDIO_KBPS, Source};
 use crate::stop::Stop;
+use crate::viewer::Viewer;
 
 const STREAM: &str = "party";
 const PICTURE_LIMIT: Duration = Duration::from_secs(40);
 const JOIN_LIMIT: Duration = Duration::from_secs(30);
 /// For how long an idle box's memory is looked at.
 const IDLE: Duration = Duration::from_secs(20);
+/// The rate at which budgets are given, and more than a box keeps of a stream (`window_s`).
+const CARRIED_KBPS: u32 = 6000;
+const KEPT_S: f64 = 70.0;
+const CARRYING_LIMIT: Duration = Duration::from_secs(150);
 /// WatchdogSec, and the time to end and to start.
 const WATCHDOG_LIMIT: Duration = Duration::from_secs(60);
 
@@ -36,8 +41,13 @@ pub(super) fn check(machine: &Machine, packages: &Packages, stop: &Stop, smoke: 
     let asked = machine.sh(ASK)?;
     ensure!(asked.starts_with("HTTP/1.1 200 "), "the box answers {asked} as soon as apt is done");
     confined(machine)?;
-    picture(machine, stop)?;
+    let key = picture(machine, stop)?;
+    if !smoke {
+        carrying(machine, stop, &key)?;
+    }
     mesh(machine, stop)?;
+    idle(machine, stop, smoke)?;
+    clock(machine, stop)?;
     if !smoke {
         watchdog(machine, stop)?;
     }
@@ -62,20 +72,15 @@ fn confined(machine: &Machine) -> Result<()> {
     Ok(())
 }
 
-/// A stream that a program publishes from outside comes back whole: the media child works in there, too.
-fn picture(machine: &Machine, stop: &Stop) -> Result<()> {
+/// A stream that a program publishes from outside comes back whole: the media child works in there, too. The stream's key.
+fn picture(machine: &Machine, stop: &Stop) -> Result<String> {
     machine.sh(&format!(
         "sed --in-place 's/^# streams = .*/streams = [\"{STREAM}\"]/' /etc/relaybox/relayd.toml"
     ))?;
     machine.sh("relayd check-config /etc/relaybox/relayd.toml && systemctl restart relayd")?;
     let keys = machine.sh("cat /var/lib/relaybox/streams.toml")?;
     let key = keys.split('"').nth(1).context("the box made no key")?.to_owned();
-    let source = Source { width: 320, height: 180, ..Source::default() };
-    let publisher = source.publisher(&format!("rtmp://127.0.0.1/live/{key}"));
-    let mut inside = machine.in_its_network("ffmpeg");
-    inside.args(publisher.get_args());
-    let log = command::target().join("packages/publisher.log");
-    let publishing = Child::start("the publisher (ffmpeg)", &inside, &log)?;
+    let publishing = publish(machine, Source { width: 320, height: 180, ..Source::default() }, &key)?;
     let mut said = String::new();
     let came = stop.wait_until(PICTURE_LIMIT, || {
         let mut probe = machine.in_its_network("ffprobe");
@@ -91,7 +96,44 @@ fn picture(machine: &Machine, stop: &Stop) -> Result<()> {
         machine.sh("journalctl --unit relayd --output cat | grep --count 'announced on the home network'");
     announced.context("the box is not announced by mDNS")?;
     println!("services: ffprobe reads H.264 and AAC of what ffmpeg published");
-    Ok(())
+    Ok(key)
+}
+
+fn publish(machine: &Machine, source: Source, key: &str) -> Result<Child> {
+    let mut inside = machine.in_its_network("ffmpeg");
+    inside.args(source.arguments(&format!("rtmp://127.0.0.1/live/{key}")));
+    Child::start("the publisher (ffmpeg)", &inside, &command::target().join("packages/publisher.log"))
+}
+
+/// What a box holds while a stream of 6 Mbit/s is published at it and watched, its media child counted in: the most, until
+/// it keeps as much of the stream as it ever does.
+fn carrying(machine: &Machine, stop: &Stop, key: &str) -> Result<()> {
+    let source = Source { video_kbps: CARRIED_KBPS - AUDIO_KBPS, ..Source::default() };
+    let mut publishing = publish(machine, source, key)?;
+    let sample = command::target().join("packages/carried.mp4");
+    let viewer = Viewer::start_inside(machine.network()?, "http://127.0.0.1:8080", STREAM, sample);
+    let mut readings = Vec::new();
+    let full = stop.wait_until(CARRYING_LIMIT, || {
+        readings.push(machine.sh(memory::ASK).and_then(|said| memory::pss_kib(&said)));
+        viewer.tally().media_s >= KEPT_S || publishing.ended().is_some()
+    });
+    let tally = viewer.tally();
+    ensure!(
+        full && publishing.ended().is_none(),
+        "no stream to carry: {tally:?}: {:#}",
+        publishing.failure()
+    );
+    let kbps = (tally.bytes as f64 * 8.0 / 1000.0 / tally.media_s).round();
+    ensure!(kbps >= f64::from(CARRIED_KBPS) * 0.95, "a stream of {kbps} kbit/s is too little");
+    let readings = readings.into_iter().collect::<Result<Vec<u64>>>()?;
+    let most = *readings.iter().max().context("nothing was measured")?;
+    println!(
+        "services: with a stream of {kbps} kbit/s, {:.0} s of it, it holds {most} KiB (PSS, most of {} readings)",
+        tally.media_s,
+        readings.len()
+    );
+    viewer.leave();
+    memory::judge(memory::Load::Carrying, most)
 }
 
 /// Root's `relayd join` is all it takes: nothing to start again, and no right for the daemon.
@@ -126,12 +168,11 @@ fn mesh(machine: &Machine, stop: &Stop) -> Result<()> {
     });
     ensure!(again, "the box is not in its mesh after a restart:\n{}", journal());
     println!("services: the box came into a mesh by `relayd join` alone");
-    idle(machine, stop)?;
-    clock(machine, stop)
+    Ok(())
 }
 
-/// What a box holds that does nothing but belong to its mesh: the most over a while.
-fn idle(machine: &Machine, stop: &Stop) -> Result<()> {
+/// What a box holds that does nothing but belong to its mesh: the most over a while. What nobody ships has no budget.
+fn idle(machine: &Machine, stop: &Stop, smoke: bool) -> Result<()> {
     let mut readings = Vec::new();
     stop.wait_until(IDLE, || {
         readings.push(machine.sh(memory::ASK).and_then(|said| memory::pss_kib(&said)));
@@ -140,7 +181,7 @@ fn idle(machine: &Machine, stop: &Stop) -> Result<()> {
     let readings = readings.into_iter().collect::<Result<Vec<u64>>>()?;
     let most = readings.iter().max().context("nothing was measured")?;
     println!("services: idle in the mesh it holds {most} KiB (PSS, most of {} readings)", readings.len());
-    memory::judge(*most)
+    if smoke { Ok(()) } else { memory::judge(memory::Load::Idle, *most) }
 }
 
 /// Within its sandbox it asks the coordinator, whose clock here is this machine's: so it has nothing to set.
