@@ -6,6 +6,7 @@ import { elsewhere, place } from "./page/addresses";
 import { h, main, renew, say } from "./page/dom";
 import { bytes, count, duration, picture } from "./page/format";
 import { factsOf } from "./studio/giving";
+import { SetupPanel } from "./studio/setup";
 
 const LIST_MS = 2000;
 const BOX_MS = 10_000;
@@ -17,6 +18,7 @@ const trouble = h("div", { class: "trouble", "aria-live": "polite" });
 const live = h("ul", { class: "streams", "aria-label": "Live now" });
 const quiet = h("ul", { class: "streams-quiet", "aria-label": "Not live" });
 const empty = h("div", { class: "empty", hidden: true });
+const setup = new SetupPanel({ onlyFirst: true });
 const about = h("section", { class: "about", hidden: true, "aria-labelledby": "about" });
 
 empty.append(
@@ -24,10 +26,11 @@ empty.append(
   h("p", {}, "When a stream starts, it appears here by itself."),
   h("a", { class: "button", href: "/studio" }, "Set up a stream"),
 );
-main().append(h("div", { class: "intro" }, title, summary), notices, trouble, live, empty, quiet, about);
+main().append(h("div", { class: "intro" }, title, summary), notices, setup.element, trouble, live, empty, quiet, about);
 
 void repeat(refreshList, LIST_MS);
 void repeat(refreshBox, BOX_MS);
+void repeat(() => setup.refresh(), BOX_MS);
 
 async function repeat(refresh: () => Promise<void>, everyMs: number): Promise<void> {
   for (;;) {

@@ -7,9 +7,12 @@ import { clockTime } from "./page/format";
 import { creation } from "./studio/creation";
 import { StreamCard } from "./studio/card";
 import { GivingPanel } from "./studio/giving";
+import { SetupPanel } from "./studio/setup";
 import { login } from "./studio/login";
 
 const REFRESH_MS = 1000;
+/** Rounds between two looks at how far the box is set up. */
+const SETUP_EVERY = 5;
 
 const room = main();
 void open();
@@ -42,18 +45,21 @@ async function work(first: Studio): Promise<void> {
   const list = h("div", { class: "cards" });
   const lost = h("p", { class: "alert bad", role: "status", hidden: true });
   const giving = new GivingPanel();
+  const setup = new SetupPanel({ onlyFirst: false });
   const refusals = h("section", { class: "refusals", "aria-labelledby": "refusals" });
   const leave = h("button", { type: "button", class: "button quiet" }, "Lock");
   leave.addEventListener("click", () => void ask("/api/v1/session", { method: "DELETE" }).catch(() => {}));
-  room.replaceChildren(h("div", { class: "studio-head" }, h("h1", {}, "Studio"), leave), lost, list, creation(() => {}), giving.element, refusals);
+  room.replaceChildren(h("div", { class: "studio-head" }, h("h1", {}, "Studio"), leave), lost, list, creation(() => {}), giving.element, setup.element, refusals);
 
   let studio: Studio | null = first;
+  let round = 0;
   try {
     for (;;) {
       if (studio) {
         refresh(studio, cards, list);
         showRefusals(refusals, studio);
         void giving.refresh();
+        if (round++ % SETUP_EVERY === 0) void setup.refresh();
       }
       lost.hidden = studio !== null;
       if (!studio) say(lost, "The box does not answer. What you see is from before; trying again…");

@@ -17,7 +17,7 @@ const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; font-sr
 
 /** Starts it. `scene` may be changed while it runs. */
 export async function startFixture({ port = 0, media = true } = {}) {
-  const scene = { live: media, studioOpen: false, boxOpen: true, problems: [], startedAt: Date.now() - 47 * 60_000, streams: ["studio-one", "garden"], refusals: true, advice: true, access: { garden: "link" }, fixed: false, giving: null, source: null };
+  const scene = { live: media, studioOpen: false, boxOpen: true, problems: [], startedAt: Date.now() - 47 * 60_000, streams: ["studio-one", "garden"], refusals: true, advice: true, access: { garden: "link" }, fixed: false, giving: null, setup: null, source: null };
   const dir = await mkdtemp(join(tmpdir(), "relaybox-fixture-"));
   const encoder = media ? encode(dir) : null;
   const server = createServer((request, response) => {
@@ -95,6 +95,9 @@ async function api(scene, path, request, response) {
     if (pin !== PIN) return problem(response, 401, "Wrong PIN.");
     return response.writeHead(204, { "set-cookie": "session=fixture; HttpOnly; SameSite=Strict; Path=/" }).end();
   }
+  if (path === "/api/v1/setup") return scene.setup ? json(response, scene.setup) : problem(response, 401, "this needs the box's PIN");
+  if (path === "/api/v1/setup/invite") return problem(response, 422, "this is not an invite: one begins with RELAYBOX1. Copy the whole line once more");
+  if (path === "/api/v1/setup/reset") return problem(response, 422, "this is not the box's name: type attic to have it forget everything");
   if (path === "/api/v1/giving") {
     if (request.method !== "PUT") return json(response, scene.giving);
     scene.giving = { ...scene.giving, wish: JSON.parse(await body(request)) };

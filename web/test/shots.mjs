@@ -14,6 +14,8 @@ const complaints = [];
 const NIGHT = { from: "22:00", to: "07:00", limit_kbps: 0 };
 const GIVING = { wish: { limit_kbps: 3000, paused: false, zone: "Europe/Berlin", quiet: [NIGHT, { from: "12:00", to: "13:30", limit_kbps: 500 }] }, ceiling_kbps: null, now_kbps: 0, why: "quiet", until: "07:00", local_time: "22:14", zone_here: "Etc/UTC", sending_bps: 0 };
 
+const NEW = { name: "relaybox", first: true, joined: false, wifi: null, resettable: true };
+
 const VIEWS = {
   box: { path: "/" },
   "box-fold": { path: "/", act: (page) => page.locator(".stream summary").first().click() },
@@ -30,6 +32,9 @@ const VIEWS = {
   "studio-empty": { path: "/studio", scene: { studioOpen: true, live: false, streams: ["studio-one"], refusals: false }, settled: (page) => page.locator(".card").waitFor() },
   giving: { path: "/studio", scene: { studioOpen: true, live: false, streams: ["studio-one"], refusals: false, giving: GIVING }, settled: async (page) => { await page.getByText("Limit and quiet hours").click(); await page.getByLabel("Quiet hours").locator("li").first().waitFor(); } },
   "box-giving": { path: "/", scene: { live: false, streams: ["studio-one"], studioOpen: true, giving: { ...GIVING, why: "limit", now_kbps: 3000, until: null, sending_bps: 1_240_000 } }, settled: (page) => page.getByText("Change it").waitFor() },
+  "box-new": { path: "/", scene: { live: false, streams: [], setup: NEW }, settled: async (page) => { await page.getByLabel("Invite").fill("hello"); await page.getByLabel("A PIN").fill("480213"); await page.getByRole("button", { name: "Join" }).click(); await page.getByText("not an invite").waitFor(); } },
+  "box-hotspot": { path: "/", scene: { live: false, streams: [], setup: { ...NEW, wifi: { state: "hotspot", name: "relaybox", around: ["our network"] } } }, settled: (page) => page.getByText("which Wi-Fi network").waitFor() },
+  "studio-setup": { path: "/studio", scene: { studioOpen: true, live: false, streams: ["studio-one"], refusals: false, setup: { ...NEW, name: "attic", first: false, joined: true, wifi: { state: "connected", name: "our network", around: [] } } }, settled: async (page) => { await page.getByLabel("To be sure").fill("cellar"); await page.getByRole("button", { name: "Forget everything" }).click(); await page.getByText("This is not the box").waitFor(); } },
   "studio-pulled": { path: "/studio", scene: { studioOpen: true, refusals: false, streams: ["studio-one"], source: { text: "pulled from srs.example.org", state: "live", trouble: null } }, settled: (page) => page.getByText("pulled from").waitFor() },
   confirm: { path: "/studio", scene: { studioOpen: true, live: false, streams: ["studio-one"] }, settled: async (page) => { await page.getByText("Remove stream…").click(); await page.locator("dialog").waitFor(); } },
 };

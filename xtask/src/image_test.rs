@@ -11,9 +11,11 @@ mod meter;
 mod multicast;
 mod office;
 mod place;
+mod renewal;
 mod street;
 mod studio;
 mod trial;
+mod wifi;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -72,6 +74,8 @@ enum Part {
     Small,
     /// The loader's environment missing; what a box writes to its card that has nothing to do
     Idle,
+    /// Wi-Fi of a box without an invite, with radios that the kernel plays, and a box made new
+    Wifi,
 }
 
 /// How much is tried.
@@ -155,7 +159,16 @@ impl Setting<'_> {
         match depth {
             Depth::Cuts(cuts) => return cuts.run(&trial, image),
             Depth::Smoke => self.life(&trial, None)?,
-            Depth::Whole(parts) => self.life(&trial, Some(parts))?,
+            Depth::Whole(parts) => {
+                if parts.iter().any(|part| *part != Part::Wifi) {
+                    self.life(&trial, Some(parts))?;
+                }
+                if !parts.contains(&Part::Wifi) {
+                    return fs::remove_file(&card).context("removing the card");
+                }
+                guest::card(image, CARD_BYTES, &card)?;
+                wifi::trial(&trial)?;
+            }
         }
         fs::remove_file(&card).context("removing the card")
     }

@@ -26,7 +26,8 @@ use crate::health;
 use crate::notices;
 use crate::publish::Roster;
 use crate::pull::Pulls;
-use crate::secrets::{STREAMS_MAX, Secret};
+use crate::secrets::STREAMS_MAX;
+use crate::setup::{self, Pin};
 use crate::status::Facts;
 
 pub(crate) struct Office {
@@ -38,7 +39,8 @@ pub(crate) struct Office {
     pub(crate) pulls: Arc<Pulls>,
     /// Where others leave what a person has to mend.
     pub(crate) notices: Option<PathBuf>,
-    pub(crate) pin: Secret,
+    pub(crate) pin: Arc<Pin>,
+    pub(crate) setup: setup::Desk,
     pub(crate) started: Instant,
     pub(crate) rtmp: SocketAddr,
     pub(crate) rtmps: Option<SocketAddr>,
@@ -332,8 +334,16 @@ impl Backstage for Office {
         self.notices.as_deref().map(notices::read).unwrap_or_default()
     }
 
+    fn setup(&self) -> Option<&dyn serve::Setup> {
+        Some(&self.setup)
+    }
+
     fn check_pin(&self, pin: &str) -> bool {
-        self.pin.matches(pin)
+        let is_right = self.pin.matches(pin);
+        if is_right {
+            self.setup.is_known();
+        }
+        is_right
     }
 }
 

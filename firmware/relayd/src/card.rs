@@ -6,6 +6,10 @@
 //! file on the card or what it said on the disk. It asks nobody over the network: whether an invite can still be used
 //! shows when the box joins.
 
+mod imager;
+pub(crate) mod orders;
+mod reset;
+mod wifi;
 mod wish;
 
 use std::fs::{self, File};
@@ -24,6 +28,10 @@ use wish::{Mistake, Secrets, Wish};
 /// As the friend calls it, and as an editor that hides endings saves it.
 const NAMES: [&str; 2] = ["relaybox.toml", "relaybox.toml.txt"];
 const ERROR: &str = "RELAYBOX-ERROR.txt";
+/// How a box is called that nobody gave a name.
+const NAME: &str = "relaybox";
+/// Said when an order is carried out by starting the machine again.
+const AGAIN: &str = "start again";
 
 #[derive(Debug, Parser)]
 pub(crate) struct Args {
@@ -41,18 +49,115 @@ pub(crate) struct Args {
     settings: PathBuf,
     #[arg(long, value_name = "DIR", default_value = DATA_DIR)]
     data_dir: PathBuf,
+    /// Another place in which Raspberry Pi Imager may have written.
+    #[arg(long, value_name = "DIR")]
+    imager: Option<PathBuf>,
+    /// The house's Wi-Fi for wpa_supplicant, to be written if there is one.
+    #[arg(long, value_name = "FILE")]
+    wifi: Option<PathBuf>,
+    /// Take what the box's page ordered, while the box runs, and nothing else.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["card", "imager"])]
+    orders: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     fs::create_dir_all(&args.kept).with_context(|| format!("making {}", args.kept.display()))?;
-    if let Some(card) = &args.card {
-        take_over(card, args)?;
-    }
     let text = fs::read_to_string(&args.base).with_context(|| format!("reading {}", args.base.display()))?;
     let base: Table = toml::from_str(&text).with_context(|| format!("in {}", args.base.display()))?;
-    let settings = toml::to_string(&laid_over(base, &kept(&args.kept)?)).context("writing settings")?;
+    match &args.orders {
+        Some(orders) => {
+            if orders::take(orders, &name(&base, &kept(&args.kept)?), args)? {
+                println!("{AGAIN}");
+                return Ok(());
+            }
+        }
+        None => at_start(&base, args)?,
+    }
+    let wish = kept(&args.kept)?;
+    write_wifi(wish.wifi.as_ref(), args)?;
+    let settings = toml::to_string(&laid_over(base, &wish)).context("writing settings")?;
     secrets::replace(&args.settings, settings.as_bytes(), 0o644)?;
     Settings::read(Some(&args.settings), Fragment::default()).map(drop)
+}
+
+/// Before anything else of the box runs: a reset that is due, and then what is on the card.
+fn at_start(base: &Table, args: &Args) -> Result<()> {
+    let mut mistakes = Vec::new();
+    let mut is_due = reset::is_marked(&args.kept);
+    if let Some(card) = args.card.as_deref().filter(|_| !is_due) {
+        match reset::is_asked(card, &name(base, &kept(&args.kept)?))? {
+            Ok(asked) => is_due = asked,
+            Err(mistake) => mistakes.push(mistake),
+        }
+        if is_due {
+            reset::mark(&args.kept)?;
+        }
+    }
+    if is_due {
+        reset::carry_out(args.card.as_deref(), &args.kept, &args.data_dir)?;
+    }
+    let mut taken = is_due;
+    for dir in args.imager.iter().chain(&args.card) {
+        match imager::read(dir)? {
+            None => {}
+            Some(Ok(found)) => {
+                found.unused.iter().for_each(|sentence| eprintln!("{sentence}"));
+                keep(found.wish, &Secrets::default(), args)?;
+                imager::remove(dir)?;
+                taken = true;
+            }
+            Some(Err(mistake)) => {
+                // It is of no more use, and may hold a password.
+                imager::remove(dir)?;
+                mistakes.push(mistake);
+            }
+        }
+    }
+    let Some(card) = &args.card else { return Ok(()) };
+    match take_over(card, args)? {
+        Ok(there) => taken |= there,
+        Err(mistake) => mistakes.push(mistake),
+    }
+    answer(card, &mistakes, taken)
+}
+
+/// As it is now, whatever the card says.
+fn name(base: &Table, kept: &Wish) -> String {
+    let base = base.get("name").and_then(Value::as_str);
+    kept.name.as_deref().or(base).unwrap_or(NAME).to_owned()
+}
+
+/// Only when it is another one: what reads it looks whether it changed.
+fn write_wifi(wifi: Option<&wish::Wifi>, args: &Args) -> Result<()> {
+    let Some(path) = &args.wifi else { return Ok(()) };
+    let before = fs::read_to_string(path).ok();
+    let conf = wifi.map(wifi::conf);
+    match &conf {
+        Some(conf) if before.as_ref() != Some(conf) => secrets::replace(path, conf.as_bytes(), 0o600),
+        None if before.is_some() => {
+            fs::remove_file(path).with_context(|| format!("removing {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the page asks for, as the file that a friend would put on the card. Judged here, so that the answer comes at once.
+pub(crate) fn wifi_order(country: &str, ssid: &str, password: Option<&str>) -> Result<String, String> {
+    let mut wifi = Table::new();
+    for (key, value) in [("country", Some(country)), ("ssid", Some(ssid)), ("password", password)] {
+        if let Some(value) = value {
+            wifi.insert(key.to_owned(), Value::String(value.to_owned()));
+        }
+    }
+    let text = Table::from_iter([("wifi".to_owned(), Value::Table(wifi))]).to_string();
+    wish::read(text.as_bytes()).map(|_| text).map_err(|mistake| mistake.sentence())
+}
+
+/// A PIN that may be one, or what is wrong with it.
+pub(crate) fn good_pin(pin: &str) -> Result<String, String> {
+    let text = Table::from_iter([("pin".to_owned(), Value::String(pin.to_owned()))]).to_string();
+    let (_, secrets) = wish::read(text.as_bytes()).map_err(|mistake| mistake.sentence())?;
+    secrets.pin.ok_or_else(|| "the PIN is none".to_owned())
 }
 
 /// What was taken over before.
@@ -65,24 +170,36 @@ fn kept(dir: &Path) -> Result<Wish> {
     }
 }
 
-fn take_over(card: &Path, args: &Args) -> Result<()> {
+/// True if there was a file.
+fn take_over(card: &Path, args: &Args) -> Result<Result<bool, Mistake>> {
     let Some(path) = NAMES.into_iter().map(|name| card.join(name)).find(|path| path.is_file()) else {
-        return Ok(());
+        return Ok(Ok(false));
     };
     let mut bytes = Vec::new();
     let file = File::open(&path).with_context(|| format!("reading {}", path.display()))?;
     let most = wish::BYTES_MAX as u64 + 1;
     file.take(most).read_to_end(&mut bytes).with_context(|| format!("reading {}", path.display()))?;
-    let error = card.join(ERROR);
     let (wish, secrets) = match wish::read(&bytes) {
         Ok(read) => read,
-        Err(mistake) => {
-            eprintln!("relaybox.toml: {mistake}. {}", mistake.mend);
-            return write_error(&error, &mistake);
-        }
+        Err(mistake) => return Ok(Err(mistake)),
     };
     keep(wish, &secrets, args)?;
     erase(&path)?;
+    Ok(Ok(true))
+}
+
+/// On the card, in place of what was said there before.
+fn answer(card: &Path, mistakes: &[Mistake], taken: bool) -> Result<()> {
+    let error = card.join(ERROR);
+    if !mistakes.is_empty() {
+        for mistake in mistakes {
+            eprintln!("{}: {mistake}. {}", mistake.file, mistake.mend);
+        }
+        return write_error(&error, mistakes);
+    }
+    if !taken {
+        return Ok(());
+    }
     match fs::remove_file(&error) {
         Err(failed) if failed.kind() != ErrorKind::NotFound => {
             Err(failed).with_context(|| format!("removing {}", error.display()))
@@ -137,12 +254,15 @@ fn erase(path: &Path) -> Result<()> {
 }
 
 /// With line ends that every editor knows. The same words are not written again: a card wears out.
-fn write_error(path: &Path, mistake: &Mistake) -> Result<()> {
-    let text = format!(
-        "The box could not use relaybox.toml, and changed nothing.\n\n{mistake}\n\nWhat to do: {}\n\n\
-         Then put the card back into the box. This file goes when all is well.\n",
-        mistake.mend
-    );
+fn write_error(path: &Path, mistakes: &[Mistake]) -> Result<()> {
+    let mut text = String::new();
+    for mistake in mistakes {
+        let (file, mend) = (mistake.file, &mistake.mend);
+        text.push_str(&format!(
+            "The box could not use {file}, and changed nothing.\n\n{mistake}\n\nWhat to do: {mend}\n\n"
+        ));
+    }
+    text.push_str("Then put the card back into the box. This file goes when all is well.\n");
     let text = text.replace('\n', "\r\n");
     if fs::read_to_string(path).is_ok_and(|before| before == text) {
         return Ok(());
@@ -170,89 +290,4 @@ fn laid_over(mut base: Table, wish: &Wish) -> Table {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use super::*;
-
-    struct Bench(PathBuf);
-
-    impl Bench {
-        fn new(name: &str) -> Bench {
-            let dir = std::env::temp_dir().join(format!("relayd-card-{name}-{}", std::process::id()));
-            for folder in ["card", "kept", "data"] {
-                fs::create_dir_all(dir.join(folder)).unwrap();
-            }
-            fs::write(dir.join("base.toml"), "standalone = true\n[relay]\nguard_line = true\n").unwrap();
-            Bench(dir)
-        }
-
-        fn start(&self) {
-            let at = |name: &str| self.0.join(name);
-            run(&Args {
-                card: Some(at("card")),
-                kept: at("kept"),
-                base: at("base.toml"),
-                settings: at("relayd.toml"),
-                data_dir: at("data"),
-            })
-            .unwrap();
-        }
-
-        fn put(&self, name: &str, text: &str) {
-            fs::write(self.0.join("card").join(name), text).unwrap();
-        }
-
-        fn read(&self, name: &str) -> Option<String> {
-            fs::read_to_string(self.0.join(name)).ok()
-        }
-    }
-
-    impl Drop for Bench {
-        fn drop(&mut self) {
-            fs::remove_dir_all(&self.0).unwrap();
-        }
-    }
-
-    #[test]
-    fn what_is_on_the_card_moves_to_the_box() {
-        let bench = Bench::new("moves");
-        bench.put("relaybox.toml", "name = \"attic\"\npin = \"4711\"\nupload_kbps_max = 3000\n");
-        bench.start();
-        assert_eq!(bench.read("card/relaybox.toml"), None);
-        assert_eq!(bench.read("data/pin").as_deref(), Some("4711\n"));
-        let mode = fs::metadata(bench.0.join("kept/relaybox.toml")).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        let settings = bench.read("relayd.toml").unwrap();
-        assert!(
-            settings.contains("name = \"attic\"") && settings.contains("upload_kbps_max = 3000"),
-            "{settings}"
-        );
-        assert!(settings.contains("guard_line = true"), "{settings}");
-
-        // The next start, with nothing on the card, and a later wish.
-        bench.start();
-        assert_eq!(bench.read("relayd.toml").as_deref(), Some(settings.as_str()));
-        bench.put("relaybox.toml.txt", "name = \"cellar\"\n");
-        bench.start();
-        let settings = bench.read("relayd.toml").unwrap();
-        assert!(
-            settings.contains("name = \"cellar\"") && settings.contains("upload_kbps_max = 3000"),
-            "{settings}"
-        );
-    }
-
-    #[test]
-    fn a_mistake_is_written_beside_the_file_and_changes_nothing() {
-        let bench = Bench::new("mistake");
-        bench.put("relaybox.toml", "pin = \"4711\"\nname = \"my box\"\n");
-        bench.start();
-        let error = bench.read("card/RELAYBOX-ERROR.txt").unwrap();
-        assert!(error.contains("line 2: \"my box\" is no name for a box\r\n"), "{error}");
-        assert!(error.contains("What to do: Take 1 to 63 letters"), "{error}");
-        assert!(bench.read("card/relaybox.toml").is_some() && bench.read("data/pin").is_none());
-        bench.put("relaybox.toml", "name = \"my-box\"\n");
-        bench.start();
-        assert_eq!(bench.read("card/RELAYBOX-ERROR.txt"), None);
-    }
-}
+mod tests;

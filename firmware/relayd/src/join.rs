@@ -79,19 +79,46 @@ pub(crate) fn run(args: Args) -> Result<()> {
 }
 
 async fn join(args: Args) -> Result<()> {
-    let ticket = Ticket::parse(&args.invite.join(" ")).map_err(JoinError::Ticket)?;
-    let dir = kept::directory(&args.data_dir);
+    let entered = enter(&args.invite.join(" "), args.name, &args.data_dir, args.clock_off_s).await?;
+    if entered.before {
+        println!("This box came in by this invite before. Nothing was changed.");
+    } else {
+        println!("Joined as {}.", entered.name);
+    }
+    crate::standing::show(&args.data_dir, entered.hour.now())
+}
+
+/// How a box stands after an invite was used.
+pub(crate) struct Entered {
+    pub(crate) name: String,
+    /// It had come in by it already.
+    before: bool,
+    hour: Hour,
+}
+
+/// Every refusal is a [`JoinError`].
+pub(crate) async fn enter(
+    invite: &str,
+    name: Option<Name>,
+    data_dir: &Path,
+    clock_off_s: i64,
+) -> Result<Entered> {
+    let ticket = Ticket::parse(invite).map_err(JoinError::Ticket)?;
+    let dir = kept::directory(data_dir);
     std::fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
     let before = Kept::read(&dir)?;
-    let hour = Hour::new(&dir, args.clock_off_s);
+    let hour = Hour::new(&dir, clock_off_s);
+    let entered = |kept: &Kept, before, hour| {
+        let name = kept.chain.certificate.claims().name.to_string();
+        Entered { name, before, hour }
+    };
     if let Some(before) = &before {
         ticket.check(Some(&before.root), before.membership.claims().issued).or_else(foreign)?;
         if before.chain.invite.id() != ticket.invite.id() {
             return Err(JoinError::Member.into());
         }
         if !before.is_revoked() {
-            println!("This box came in by this invite before. Nothing was changed.");
-            return crate::standing::show(&args.data_dir, hour.now());
+            return Ok(entered(before, true, hour));
         }
     }
     let keys = Keys::open(&dir)?;
@@ -107,10 +134,9 @@ async fn join(args: Args) -> Result<()> {
         }
     }
     ticket.check(None, hour.now()).map_err(JoinError::Ticket)?;
-    let kept = enrol(&args, &ticket, &keys, &mut desk, &dir).await?;
+    let kept = enrol(name, &ticket, &keys, &mut desk, &dir).await?;
     kept::write_floor(&dir, hour.floor()).await?;
-    println!("Joined as {}.", kept.chain.certificate.claims().name);
-    crate::standing::show(&args.data_dir, hour.now())
+    Ok(entered(&kept, false, hour))
 }
 
 /// Only that the invite is for another mesh counts before the time is known.
@@ -121,8 +147,14 @@ fn foreign(error: TicketError) -> Result<(), JoinError> {
     }
 }
 
-async fn enrol(args: &Args, ticket: &Ticket, keys: &Keys, desk: &mut Desk, dir: &Path) -> Result<Kept> {
-    let name = args.name.clone().unwrap_or_else(|| ticket.invite.claims().name.clone());
+async fn enrol(
+    name: Option<Name>,
+    ticket: &Ticket,
+    keys: &Keys,
+    desk: &mut Desk,
+    dir: &Path,
+) -> Result<Kept> {
+    let name = name.unwrap_or_else(|| ticket.invite.claims().name.clone());
     let mesh = MeshId::of(&ticket.root);
     let key = keys.identity.public();
     let chain = ticket.sign_box(key, name).context("signing this box")?;

@@ -29,9 +29,11 @@ mod pipeline;
 mod probe;
 mod publish;
 mod pull;
+mod qr;
 mod run;
 mod secrets;
 mod settings;
+mod setup;
 mod standing;
 mod status;
 mod tls;
@@ -77,6 +79,9 @@ enum Command {
     /// Take over what a friend wrote on the card of a box from an image: for a unit that runs before the daemon.
     #[command(hide = true)]
     Card(card::Args),
+    /// Draw a QR code: for the screen of a box from an image.
+    #[command(hide = true)]
+    Qr(qr::Args),
     /// Run a WireGuard tunnel from a wg-quick file, without any coordinator.
     Tunnel(tunnel::Args),
 }
@@ -112,6 +117,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Probe(args) => probe::run(args),
         Command::Interface(args) => interface::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Card(args) => card::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Qr(args) => qr::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Tunnel(args) => tunnel::run(args).map(|()| ExitCode::SUCCESS),
     }
 }

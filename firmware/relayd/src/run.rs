@@ -33,11 +33,11 @@ use crate::intake::Intake;
 use crate::joined::joined;
 use crate::publish::{Greeting, Roster};
 use crate::pull::{PullFragment, Pulls};
-use crate::secrets::{keys, pin, replace};
+use crate::secrets::{keys, replace};
 use crate::settings::{Fragment, HttpFragment, IngestFragment, Settings, Standalone};
 use crate::status::unix_ms;
 use crate::watchdog::{self, Pulse, Watchdog};
-use crate::{carry, control, inside, network, tls};
+use crate::{carry, control, inside, network, setup, tls};
 
 #[derive(Debug, Parser)]
 pub(crate) struct Args {
@@ -137,7 +137,7 @@ async fn serve(settings: &Settings, given: &[(String, String)]) -> Result<End> {
     fs::create_dir_all(data_dir).with_context(|| format!("making {}", data_dir.display()))?;
     ensure_place(settings)?;
     let keys = keys(settings, given)?;
-    let (pin, is_new) = pin(data_dir)?;
+    let (pin, is_new) = setup::pin(settings)?;
     if is_new {
         println!(
             "The PIN of this box is {}. It is kept in {}.",
@@ -184,6 +184,7 @@ async fn serve(settings: &Settings, given: &[(String, String)]) -> Result<End> {
     if let (Some((carriers, _)), Some((_, plan))) = (&carrying, &member) {
         roster.greet(greeting(carriers, &admission, plan));
     }
+    let pin = Arc::new(setup::Pin::new(pin));
     let doors = Doors::open(settings, &intake).await?;
     let _ = lobby.front.http.set(doors.addresses.http);
     let office = Office {
@@ -193,6 +194,7 @@ async fn serve(settings: &Settings, given: &[(String, String)]) -> Result<End> {
         carriers: carrying.as_ref().map(|(carriers, _)| Arc::clone(carriers)),
         pulls: Arc::clone(&pulls),
         notices: settings.notices.clone(),
+        setup: setup::Desk::new(settings, Arc::clone(&pin)),
         pin,
         started: Instant::now(),
         rtmp: doors.addresses.rtmp,

@@ -16,6 +16,7 @@ use trust::Access;
 use wire::WatchUrl;
 
 use crate::pull::{self, PullFragment, Wanted};
+use crate::setup::Image;
 
 /// Any part of the settings. Flags override a file field by field.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -38,6 +39,8 @@ pub(crate) struct Fragment {
     pub(crate) streams: Vec<String>,
     /// Streams to take from other servers.
     pub(crate) pull: Vec<PullFragment>,
+    /// For a box from an image.
+    pub(crate) image: Option<Image>,
 }
 
 /// Whether the box is by itself: `true`, `false` or `"until-joined"`.
@@ -200,6 +203,7 @@ pub(crate) struct Settings {
     pub(crate) access: Access,
     pub(crate) access_fixed: BTreeMap<StreamName, Access>,
     pub(crate) household: bool,
+    pub(crate) image: Option<Image>,
 }
 
 /// UDP, between boxes: one that a router can be told to forward.
@@ -356,6 +360,7 @@ impl Settings {
             access: watch.access.unwrap_or_default(),
             access_fixed,
             household: watch.household.unwrap_or(true),
+            image: fragment.image,
         })
     }
 }
@@ -412,6 +417,7 @@ impl Fragment {
             relay: self.relay,
             streams: [self.streams, over.streams].concat(),
             pull: [self.pull, over.pull].concat(),
+            image: over.image.or(self.image),
         }
     }
 }

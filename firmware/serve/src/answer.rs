@@ -22,6 +22,7 @@ use crate::pages;
 use crate::policy::{Caller, Host};
 use crate::problem::Problem;
 use crate::route::{Asked, Route};
+use crate::setup::led_home;
 
 /// Our longest URI has a stream's name, an epoch and a few numbers.
 const URI_BYTES_MAX: usize = 2048;
@@ -94,7 +95,10 @@ async fn respond(
             _ => Err(Problem::not_found("there is nothing under this address")),
         };
     }
-    let host = host(server, parts)?;
+    let host = match host(server, parts) {
+        Ok(host) => host,
+        Err(problem) => return led_home(server.backstage.setup(), &parts.method).ok_or(problem),
+    };
     let call = Call { server, caller, host, parts };
     match route {
         Route::Page(path) => pages::page(path, headers),

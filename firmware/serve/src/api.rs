@@ -26,7 +26,7 @@ use crate::route::Route;
 const BODY_BYTES_MAX: usize = 4 << 10;
 const BODY_TIME_MAX: Duration = Duration::from_secs(5);
 
-type Answer = Result<Response<Body>, Problem>;
+pub(crate) type Answer = Result<Response<Body>, Problem>;
 
 /// A request for the API, its Host checked already.
 pub(crate) struct Call<'a> {
@@ -107,6 +107,7 @@ impl Call<'_> {
                 let view = self.backstage(<dyn Backstage>::giving).await?;
                 json(&view)
             }
+            Route::ApiSetup(step) => self.setup(step, body).await,
             Route::ApiStudioStreams => self.create(body).await,
             Route::ApiStudioStream(name) => self.remove(name).await,
             Route::ApiStudioKey(name) => self.rotate(name).await,
@@ -176,7 +177,7 @@ impl Call<'_> {
         if open { Ok(()) } else { Err(self.needs_pin()) }
     }
 
-    fn has_session(&self) -> Result<(), Problem> {
+    pub(crate) fn has_session(&self) -> Result<(), Problem> {
         if self.server.sessions.is_open(&self.parts.headers) { Ok(()) } else { Err(self.needs_pin()) }
     }
 
@@ -185,7 +186,7 @@ impl Call<'_> {
         Problem::new(StatusCode::UNAUTHORIZED, "this needs the box's PIN")
     }
 
-    fn is_same_site(&self) -> Result<(), Problem> {
+    pub(crate) fn is_same_site(&self) -> Result<(), Problem> {
         if is_same_site(self.host, &self.parts.headers) {
             return Ok(());
         }
@@ -193,7 +194,7 @@ impl Call<'_> {
         Err(Problem::new(StatusCode::FORBIDDEN, "this request comes from another site"))
     }
 
-    fn may_change(&self) -> Result<(), Problem> {
+    pub(crate) fn may_change(&self) -> Result<(), Problem> {
         self.is_same_site()?;
         self.has_session()
     }
@@ -280,7 +281,7 @@ impl Call<'_> {
     }
 
     /// Calls the daemon beside the I/O threads.
-    async fn backstage<T: Send + 'static>(
+    pub(crate) async fn backstage<T: Send + 'static>(
         &self,
         call: impl FnOnce(&dyn Backstage) -> T + Send + 'static,
     ) -> Result<T, Problem> {
@@ -290,7 +291,7 @@ impl Call<'_> {
             .map_err(|_| Problem::internal("the box failed to answer"))
     }
 
-    async fn read<T: serde::de::DeserializeOwned>(&self, body: Incoming) -> Result<T, Problem> {
+    pub(crate) async fn read<T: serde::de::DeserializeOwned>(&self, body: Incoming) -> Result<T, Problem> {
         if !is_json(&self.parts.headers) {
             return Err(Problem::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -325,7 +326,7 @@ fn problem_of(error: &BackstageError) -> Problem {
     Problem::new(status, error.to_string())
 }
 
-fn json(value: &impl Serialize) -> Answer {
+pub(crate) fn json(value: &impl Serialize) -> Answer {
     let text = serde_json::to_vec(value).map_err(|_| Problem::internal("the answer has no JSON form"))?;
     let mut response = Response::new(Body::from_bytes(text.into()));
     let headers = response.headers_mut();
@@ -334,7 +335,7 @@ fn json(value: &impl Serialize) -> Answer {
     Ok(response)
 }
 
-fn done() -> Response<Body> {
+pub(crate) fn done() -> Response<Body> {
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::NO_CONTENT;
     response

@@ -12,6 +12,8 @@ use stream::StreamName;
 use trust::{Access, AccessError, Name, StreamKey};
 use wire::WatchUrl;
 
+use crate::setup::Setup;
+
 /// Implemented by the daemon. All methods are called off the I/O threads when they may block.
 pub trait Backstage: Send + Sync + 'static {
     fn box_view(&self) -> BoxView;
@@ -49,6 +51,8 @@ pub trait Backstage: Send + Sync + 'static {
     fn health(&self) -> Health;
     /// What a person at the box has to mend, in words for them and without secrets. May block.
     fn notices(&self) -> Vec<String>;
+    /// None where the box is set up by its settings file alone. Never blocks.
+    fn setup(&self) -> Option<&dyn Setup>;
     /// Compares in constant time. May block.
     fn check_pin(&self, pin: &str) -> bool;
 }

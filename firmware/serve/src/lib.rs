@@ -25,6 +25,7 @@ mod problem;
 mod range;
 mod route;
 mod session;
+mod setup;
 
 use std::fmt;
 use std::hash::RandomState;
@@ -44,6 +45,7 @@ pub use backstage::{
 };
 pub use listener::{Limits, serve_http, serve_https, serve_io};
 pub use policy::Policy;
+pub use setup::{InviteWish, Setup, SetupError, SetupView, WifiState, WifiView, WifiWish};
 
 /// Everything that requests are answered from; one for all listeners of a box.
 pub struct Server {

@@ -3,6 +3,8 @@
 use stream::{ObjectName, StreamName};
 use trust::AccessToken;
 
+use crate::setup::Step;
+
 /// A path, split into the link that is to open it and what it asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Asked<'a> {
@@ -44,6 +46,7 @@ pub(crate) enum Route<'a> {
     ApiStudioLinks(StreamName),
     /// What the box gives other boxes.
     ApiGiving,
+    ApiSetup(Step),
     Unknown,
 }
 
@@ -170,6 +173,9 @@ impl<'a> Route<'a> {
             "studio" => Some(Self::ApiStudio),
             "studio/streams" => Some(Self::ApiStudioStreams),
             _ => {
+                if let Some(step) = Step::of(rest) {
+                    return Some(Self::ApiSetup(step));
+                }
                 let rest = rest.strip_prefix("studio/streams/")?;
                 let Some((name, what)) = rest.split_once('/') else {
                     return rest.parse().ok().map(Self::ApiStudioStream);
@@ -218,6 +224,7 @@ impl<'a> Route<'a> {
             | Self::ApiStudioAccess(_)
             | Self::ApiStudioLinks(_)
             | Self::ApiGiving
+            | Self::ApiSetup(_)
             | Self::Unknown => None,
         }
     }
@@ -242,7 +249,8 @@ impl<'a> Route<'a> {
             | Self::ApiStudioKey(_)
             | Self::ApiStudioAccess(_)
             | Self::ApiStudioLinks(_)
-            | Self::ApiGiving => Kind::Api,
+            | Self::ApiGiving
+            | Self::ApiSetup(_) => Kind::Api,
             Self::Unknown => Kind::Unknown,
         }
     }
@@ -254,6 +262,7 @@ impl<'a> Route<'a> {
             Self::ApiStudioStreams | Self::ApiStudioKey(_) | Self::ApiStudioLinks(_) => "POST, OPTIONS",
             Self::ApiStudioAccess(_) => "PUT, OPTIONS",
             Self::ApiGiving => "GET, HEAD, PUT, OPTIONS",
+            Self::ApiSetup(step) => step.allow(),
             Self::ApiStudioStream(_) => "DELETE, OPTIONS",
             _ => "GET, HEAD, OPTIONS",
         }
@@ -295,6 +304,9 @@ mod tests {
             ("/api/v1/studio/streams/demo/access", Route::ApiStudioAccess(name())),
             ("/api/v1/studio/streams/demo/links", Route::ApiStudioLinks(name())),
             ("/api/v1/giving", Route::ApiGiving),
+            ("/api/v1/setup", Route::ApiSetup(Step::View)),
+            ("/api/v1/setup/reset", Route::ApiSetup(Step::Reset)),
+            ("/api/v1/setup/x", Route::Unknown),
         ] {
             assert_eq!(Route::of(path), route, "{path}");
         }

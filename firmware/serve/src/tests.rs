@@ -7,4 +7,5 @@ mod harness;
 mod links;
 mod media;
 mod pages;
+mod setting_up;
 mod tls;

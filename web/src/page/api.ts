@@ -133,6 +133,16 @@ export interface RefusalNote {
   text: string;
 }
 
+/** How far the box is set up; told to whoever may set it up. */
+export interface Setup {
+  name: string;
+  /** Nobody has set it up: no PIN is needed. */
+  first: boolean;
+  joined: boolean;
+  wifi: { state: "idle" | "trying" | "connected" | "hotspot"; name: string | null; around: string[] } | null;
+  resettable: boolean;
+}
+
 export interface Studio {
   server_port: number;
   streams: StudioStream[];

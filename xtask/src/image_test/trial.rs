@@ -288,7 +288,7 @@ impl Trial<'_> {
 }
 
 /// By mDNS, as a phone would: its page, and that it is well.
-fn answers(street: &Street, name: &str) -> Result<()> {
+pub(super) fn answers(street: &Street, name: &str) -> Result<()> {
     let host = street.resolve(&format!("{name}.local"))?;
     street.fetch(&format!("http://{host}/healthz"))?;
     let page = street.fetch(&format!("http://{host}/"))?;

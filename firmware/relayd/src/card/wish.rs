@@ -12,6 +12,8 @@ use wire::Code;
 /// No such file is longer: an invite has about 700 characters.
 pub(super) const BYTES_MAX: usize = 64 << 10;
 
+const FILE: &str = "relaybox.toml";
+
 /// What a friend wants of the box, checked. What is not said stays as it was.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,9 +61,40 @@ impl Wish {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}{what}", Line(.line))]
 pub(super) struct Mistake {
+    /// What a person would look into.
+    pub(super) file: &'static str,
     line: Option<usize>,
     what: String,
     pub(super) mend: String,
+}
+
+impl Mistake {
+    pub(super) fn whole(what: impl Into<String>, mend: impl Into<String>) -> Mistake {
+        Mistake { file: FILE, line: None, what: what.into(), mend: mend.into() }
+    }
+
+    pub(super) fn of_file(self, file: &'static str) -> Mistake {
+        Mistake { file, ..self }
+    }
+
+    /// In what Raspberry Pi Imager wrote, which has no lines that a person knows.
+    pub(super) fn of_imager(self) -> Mistake {
+        let mend = format!(
+            "{} What was wrong was set in Raspberry Pi Imager: put the same into a file relaybox.toml, or write the card once more.",
+            self.mend
+        );
+        Mistake { file: "what Raspberry Pi Imager wrote", line: None, mend, ..self }
+    }
+
+    /// In one sentence or two, for a page on which nobody sees a file.
+    pub(super) fn sentence(&self) -> String {
+        format!("{}. {}", self.what, self.mend)
+    }
+}
+
+/// Whether it is the key that WPA2 makes of name and password (IEEE 802.11 J.4), as programs write it.
+pub(super) fn is_key(password: &str) -> bool {
+    password.len() == 64 && password.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 struct Line<'a>(&'a Option<usize>);
@@ -92,15 +125,14 @@ struct TypedWifi {
 }
 
 pub(super) fn read(bytes: &[u8]) -> Result<(Wish, Secrets), Mistake> {
-    let whole = |what: &str, mend: &str| Mistake { line: None, what: what.to_owned(), mend: mend.to_owned() };
     if bytes.len() > BYTES_MAX {
-        return Err(whole(
+        return Err(Mistake::whole(
             "the file is larger than any such file",
             "Copy the file that you were given once more.",
         ));
     }
     let Ok(text) = std::str::from_utf8(bytes) else {
-        return Err(whole(
+        return Err(Mistake::whole(
             "the file is no plain text",
             "Save it as plain text; in Windows' editor choose \"UTF-8\" when you save.",
         ));
@@ -130,7 +162,7 @@ impl Reader<'_> {
     }
 
     fn mistake(&self, span: Range<usize>, what: impl Into<String>, mend: impl Into<String>) -> Mistake {
-        Mistake { line: self.line(span), what: what.into(), mend: mend.into() }
+        Mistake { file: FILE, line: self.line(span), what: what.into(), mend: mend.into() }
     }
 
     fn syntax(&self, error: &toml::de::Error) -> Mistake {
@@ -139,7 +171,7 @@ impl Reader<'_> {
         let what = without_value(error.message().lines().next().unwrap_or_default());
         let mend = "Each line is NAME = \"VALUE\", with straight quotes around the value; numbers have none. What may \
                     stand there: invite, name, pin, upload_kbps_max, and [wifi] with country, ssid and password.";
-        Mistake { line, what, mend: mend.to_owned() }
+        Mistake { file: FILE, line, what, mend: mend.to_owned() }
     }
 
     fn invite(&self, invite: &Spanned<String>) -> Result<String, Mistake> {
@@ -196,15 +228,18 @@ impl Reader<'_> {
             return Err(self.mistake(wifi.country.span(), format!("{country:?} is no country"), mend));
         }
         let ssid = wifi.ssid.as_ref();
-        if ssid.is_empty() || ssid.len() > 32 {
+        if ssid.is_empty() || ssid.len() > 32 || ssid.chars().any(char::is_control) {
             let mend = "Copy the network's name as your phone shows it: 1 to 32 characters.";
             return Err(self.mistake(wifi.ssid.span(), "the Wi-Fi network's name can't be", mend));
         }
+        // IEEE 802.11 J.4: what a password may consist of.
+        let plain =
+            |text: &str| (8..=63).contains(&text.len()) && text.bytes().all(|b| (32..=126).contains(&b));
         if let Some(password) = &wifi.password
-            && !(8..=63).contains(&password.as_ref().len())
+            && !(plain(password.as_ref()) || is_key(password.as_ref()))
         {
-            let mend = "Copy the password once more: it has 8 to 63 characters. For a network without one leave the line \
-                        out.";
+            let mend = "Copy the password once more: it has 8 to 63 characters, without accents. For a network without one \
+                        leave it out.";
             return Err(self.mistake(password.span(), "the Wi-Fi password can't be", mend));
         }
         let password = wifi.password.as_ref().map(|password| password.as_ref().clone());
@@ -263,6 +298,9 @@ mod tests {
             "[wifi]\ncountry = \"DE\"\nssid = \"x\"\npassword = \"short\"",
             "line 4: the Wi-Fi password can't be",
         );
+        let odd = "[wifi]\ncountry = \"DE\"\nssid = \"x\"\npassword = \"two\\nlines\"";
+        check(odd, "line 4: the Wi-Fi password can't be");
+        check(&odd.replace("two\\nlines", &"0f".repeat(32)), "password: Some(\"0f0f");
         check(&" ".repeat(BYTES_MAX + 1), "larger than any such file");
         assert_eq!(read(b"\xff\xfen\0").unwrap_err().to_string(), "the file is no plain text");
     }

@@ -77,6 +77,9 @@ impl Backstage for Stage {
     fn notices(&self) -> Vec<String> {
         Vec::new()
     }
+    fn setup(&self) -> Option<&dyn serve::Setup> {
+        None
+    }
     fn check_pin(&self, _: &str) -> bool {
         false
     }

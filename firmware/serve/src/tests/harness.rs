@@ -19,9 +19,10 @@ use trust::{
 };
 use wire::WatchUrl;
 
+use super::setting_up::Shelf;
 use crate::{
     Backstage, BackstageError, BoxView, GivingView, GivingWish, Health, Limits, LinkView, LinkWish, Policy,
-    Server, SourceState, SourceView, StreamStatus, StudioStream, StudioView,
+    Server, Setup, SourceState, SourceView, StreamStatus, StudioStream, StudioView,
 };
 
 pub(super) const EPOCH: &str = "0000000000000abc";
@@ -268,6 +269,7 @@ pub(super) struct Stage {
     pub(super) now: AtomicU64,
     /// None at a box by itself.
     pub(super) giving: Mutex<Option<GivingWish>>,
+    pub(super) shelf: Shelf,
 }
 
 pub(super) const NOW: u64 = 1_800_000_000;
@@ -279,6 +281,7 @@ impl Default for Stage {
             near: AtomicBool::new(true),
             now: AtomicU64::new(NOW),
             giving: Mutex::new(Some(GivingWish::default())),
+            shelf: Shelf::default(),
         }
     }
 }
@@ -409,6 +412,10 @@ impl Backstage for Stage {
 
     fn notices(&self) -> Vec<String> {
         vec!["relaybox.toml: line 2".to_owned()]
+    }
+
+    fn setup(&self) -> Option<&dyn Setup> {
+        Some(&self.shelf)
     }
 
     fn check_pin(&self, pin: &str) -> bool {
