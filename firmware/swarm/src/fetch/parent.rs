@@ -75,6 +75,8 @@ pub(crate) struct Parent {
     /// In the newest list of candidates.
     pub(crate) listed: bool,
     standing: Standing,
+    /// The last fault was silence: it may be gone.
+    silent: bool,
     faults: u32,
     dials_failed: u32,
     refusals: u32,
@@ -105,6 +107,7 @@ impl Parent {
             heir: Stripes::NONE,
             listed: false,
             standing: Standing::Good,
+            silent: false,
             faults: 0,
             dials_failed: 0,
             refusals: 0,
@@ -138,6 +141,11 @@ impl Parent {
             Standing::Demoted { until } | Standing::Leaving { until } => now < until,
             Standing::Banned => true,
         }
+    }
+
+    /// Out because nothing came from it any more: it may be gone.
+    pub(crate) fn is_lost(&self, now: Millis) -> bool {
+        self.silent && self.is_out(now)
     }
 
     /// What it carries may stay with it.
@@ -177,6 +185,7 @@ impl Parent {
         {
             self.faults = 0;
         }
+        self.silent = fault == Fault::Silent;
         let times = if fault == Fault::Empty { 0 } else { self.faults };
         let base = if fault == Fault::Silent { SILENT_MS } else { DEMOTED_MS };
         let until = now.plus(doubled(base, times, DEMOTED_MS_MAX));

@@ -99,17 +99,19 @@ impl Fetch {
 
     /// Who gave the stripe to the one that failed, and has that one's place left.
     fn heir(&self, stripe: u8, now: Millis) -> Option<ParentId> {
-        self.failed(stripe)?;
+        self.lost(stripe, now)?;
         let able = |(_, parent): &(&ParentId, &Parent)| {
             parent.heir.contains(stripe) && parent.opens(now) && parent.keeps(stripe, now)
         };
         self.parents.iter().find(able).map(|(id, _)| *id)
     }
 
-    /// Who gave a stripe that comes from nobody.
-    fn failed(&self, stripe: u8) -> Option<ParentId> {
+    /// Who gave a stripe that comes from nobody, and may be gone. One that only took its place back is still there, and
+    /// needs what it gets.
+    fn lost(&self, stripe: u8, now: Millis) -> Option<ParentId> {
         let stripe = self.stripes.get(usize::from(stripe))?;
-        stripe.fed_by.filter(|_| stripe.live.is_none())
+        let lost = |id: &ParentId| self.parents.get(id).is_some_and(|parent| parent.is_lost(now));
+        stripe.fed_by.filter(|_| stripe.live.is_none()).filter(lost)
     }
 
     fn best(&self, stripe: u8, planned: &BTreeMap<ParentId, u32>, now: Millis) -> Option<ParentId> {
@@ -169,7 +171,7 @@ impl Fetch {
                     self.parents.get(&wish).is_some_and(|parent| stripes(parent).contains(index))
                 };
                 let planned = has(|parent| parent.assigned);
-                let instead = self.failed(index).filter(|_| !planned && has(|parent| parent.heir));
+                let instead = self.lost(index, now).filter(|_| !planned && has(|parent| parent.heir));
                 let stripes = opens.entry((wish, planned, instead)).or_default();
                 *stripes = stripes.with(index);
             }
