@@ -143,7 +143,14 @@ impl Purpose {
                 const { &[tool("qemu-system-arm", "qemu-system-aarch64"), library("qemu-efi-aarch64")] }
             }
             Purpose::Street => {
-                const { &[tool("dnsmasq-base", "dnsmasq"), tool("iproute2", "ip"), tool("mtools", "mcopy")] }
+                const {
+                    &[
+                        tool("dnsmasq-base", "dnsmasq"),
+                        tool("fdisk", "sfdisk"),
+                        tool("iproute2", "ip"),
+                        tool("mtools", "mcopy"),
+                    ]
+                }
             }
             Purpose::Keys => const { &[tool("openssl", "openssl")] },
             Purpose::Cross => {

@@ -20,7 +20,7 @@ use crate::stop::Stop;
 use crate::viewer::{Reader, Viewer};
 use crate::{apt, command, web};
 use chroot::Chroot;
-pub(crate) use chroot::{debian, entered, sources_here};
+pub(crate) use chroot::{Breadth, debian, entered, sources_here};
 
 /// Emulation is slow to start and to answer.
 const START_LIMIT: Duration = Duration::from_secs(60);

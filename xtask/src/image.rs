@@ -7,6 +7,8 @@ mod bmap;
 mod carve;
 mod disk;
 mod foreign;
+mod imager;
+mod loader;
 mod lock;
 mod mirror;
 mod pool;
@@ -14,6 +16,7 @@ mod recipe;
 mod root;
 mod sbom;
 mod step;
+mod table;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,6 +35,7 @@ use pool::Pool;
 use recipe::Recipe;
 pub(crate) use recipe::{Board, Partitions, Qemu, Role};
 use step::Step;
+pub(crate) use table::{entries, read as old_table};
 
 /// What a friend downloads, at most.
 const IMAGE_BYTES_MAX: u64 = 250_000_000;
@@ -53,6 +57,9 @@ pub(crate) struct Args {
     /// Work here, and not in target/image/BOARD
     #[arg(long, value_name = "DIR")]
     work: Option<PathBuf>,
+    /// Where the image will be found, for Raspberry Pi Imager: a folder's address. This machine's own without a word
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
     /// Make it once more from nothing, in another folder, and fail unless both are the same bit for bit
     #[arg(long)]
     twice: bool,
@@ -94,8 +101,27 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let (relayd, work) = (args.relayd.as_deref(), args.work.as_deref());
     let made = make(&board, relayd, work, Pack::Whole, Versions::Locked, Consent::from_yes(args.yes))?;
+    tell_imager(&board, args.url.as_deref(), &made)?;
     println!("{}", made.packed.display());
     if args.twice { again(&board, relayd, &made, Consent::from_yes(args.yes)) } else { Ok(()) }
+}
+
+/// Writes the manifest beside the image, for a board that Raspberry Pi Imager knows.
+fn tell_imager(board: &Board, url: Option<&str>, Made { disk, packed }: &Made) -> Result<()> {
+    let mut git = command::program("git");
+    git.env("TZ", "UTC").args(["log", "-1", "--format=%cd", "--date=format-local:%Y-%m-%d"]);
+    let day = command::output(&mut git)?;
+    let name = packed.file_name().context("the image has a name")?.to_string_lossy();
+    let url = match url {
+        Some(folder) => format!("{}/{name}", folder.trim_end_matches('/')),
+        None => format!("file://{}", packed.display()),
+    };
+    let release = imager::Release { board, version: env!("CARGO_PKG_VERSION"), day: day.trim(), url: &url };
+    let Some(text) = imager::of(&release, disk, packed)? else { return Ok(()) };
+    let path = disk.with_extension("rpi-imager-manifest");
+    fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+    println!("{}", path.display());
+    Ok(())
 }
 
 /// What is the same whoever makes it can be checked by anybody.
@@ -138,9 +164,7 @@ fn renew(lock: &mut Lock, board: &Board, recipe: &Recipe) -> Result<Vec<String>>
     let mirror = Mirror::open(&shelf().join("mirror").join(arch), &recipe.suite, arch)?;
     let names = |parts: [&[String]; 2]| parts.concat();
     let mut said = lock.replace(&board.id, mirror.resolve(&names([&recipe.packages, &board.packages]))?);
-    let mut carved: Vec<String> = recipe.carved.iter().map(|carved| carved.package.clone()).collect();
-    carved.push(board.boot.package.clone());
-    said.extend(lock.replace(&carved_set(board), mirror.look_up(&carved)?));
+    said.extend(lock.replace(&carved_set(board), mirror.look_up(&board.carved_packages(recipe))?));
     let tools = TOOLS_ARCH.name();
     let mirror = if mirror.arch() == tools {
         mirror
@@ -281,7 +305,7 @@ impl Order<'_> {
         let root = order.lay_out(&debian, &[carved_package, relayd.to_owned()], &self.work)?;
         let name = format!("relaybox-{id}-{}.img", self.version);
         let (disk, packed) = (self.work.join(&name), self.work.join(format!("{name}.xz")));
-        let inputs = [Step::stamp(&root)?, self.partitions.script(), format!("{:?}", self.board.boot)];
+        let inputs = [Step::stamp(&root)?, self.partitions.script(), step::tree(&self.board.folder())?];
         let inputs = inputs.join("\n") + &step::tree(&command::root().join("image"))?;
         let tools = Tools { root: &chroot, work: &self.work, epoch };
         if let Some(step) = Step::due(&disk, &inputs)? {
@@ -301,13 +325,17 @@ impl Order<'_> {
 
     fn disk(&self, tools: &Tools<'_>, carved: &[Locked], pool: &Pool, root: &Path, name: &str) -> Result<()> {
         let partition = |role| self.partitions.of(role);
+        let loader = loader::Loader { tools, board: self.board, locked: carved, pool };
         let parts = [
-            (Role::Loader, tools.loader(self.board, carved, pool, partition(Role::Loader)?)?),
+            (Role::Loader, loader.make(&self.partitions)?),
             (Role::Card, tools.card(partition(Role::Card)?)?),
             (Role::Root, tools.root(root, partition(Role::Root)?)?),
             (Role::Data, tools.data(partition(Role::Data)?)?),
         ];
-        tools.assemble(&self.partitions, &parts, name)?;
+        let disk = tools.assemble(&self.partitions, &parts, name)?;
+        if self.board.boot.hybrid {
+            table::make_hybrid(&self.partitions, &disk)?;
+        }
         for (_, part) in &parts {
             fs::remove_file(part).with_context(|| format!("removing {}", part.display()))?;
         }

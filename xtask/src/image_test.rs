@@ -5,11 +5,13 @@
 //! wrong is said with the end of the console.
 
 mod cuts;
+mod firmware;
 mod friend;
 mod guest;
 mod meter;
 mod multicast;
 mod office;
+mod outside;
 mod place;
 mod renewal;
 mod street;
@@ -108,7 +110,6 @@ pub(crate) fn profile(smoke: bool, consent: Consent) -> Result<()> {
 }
 
 fn boot(board: &Board, relayd: Option<&Path>, depth: &Depth, consent: Consent) -> Result<()> {
-    let qemu = board.qemu.as_ref().with_context(|| format!("QEMU can't play {}", board.id))?;
     let emulator = match board.arch {
         Arch::Amd64 => Purpose::EmulatePc,
         Arch::Arm64 => Purpose::EmulateArm,
@@ -120,6 +121,13 @@ fn boot(board: &Board, relayd: Option<&Path>, depth: &Depth, consent: Consent) -
         Depth::Whole(_) | Depth::Cuts(_) => (None, Versions::Locked),
     };
     let image = image::make(board, relayd, own, Pack::Disk, versions, consent)?;
+    if board.imager.is_some() {
+        firmware::check(board, &image.disk)?;
+    }
+    let Some(qemu) = &board.qemu else {
+        println!("{}: QEMU can't play it, so nothing was started", board.id);
+        return Ok(());
+    };
     let dir = place.join("run");
     if dir.exists() {
         fs::remove_dir_all(&dir).with_context(|| format!("clearing {}", dir.display()))?;
@@ -156,6 +164,11 @@ impl Setting<'_> {
             office: &office,
             stop: &stop,
         };
+        if qemu.loader.is_some() {
+            guest::card(image, outside::CARD_BYTES, &card)?;
+            outside::seen(&trial)?;
+            return fs::remove_file(&card).context("removing the card");
+        }
         match depth {
             Depth::Cuts(cuts) => return cuts.run(&trial, image),
             Depth::Smoke => self.life(&trial, None)?,

@@ -140,7 +140,7 @@ pub(crate) fn debian(suite: &str, root: &Path, options: &[String]) -> Result<()>
         std::fs::remove_dir_all(root).with_context(|| format!("could not remove {}", root.display()))?;
     }
     std::fs::create_dir_all(root).with_context(|| format!("could not make {}", root.display()))?;
-    let sources = sources_here(suite)?;
+    let sources = sources_here(suite, Breadth::Main)?;
     eprintln!("making the chroot {} with mmdebstrap: a few minutes, up to 3 GB", root.display());
     let mut mmdebstrap = command::program("mmdebstrap");
     mmdebstrap.args(["--mode=root", "--aptopt=Apt::Install-Recommends \"false\""]).args(options);
@@ -157,8 +157,16 @@ pub(crate) fn debian(suite: &str, root: &Path, options: &[String]) -> Result<()>
     Ok(())
 }
 
+/// How much of Debian apt is told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Breadth {
+    Main,
+    /// Firmware as well that only its makers can build, and what is ported back, which apt takes when it is asked by name.
+    Boards,
+}
+
 /// apt's lines for the suite, from the mirrors that this machine's apt uses.
-pub(crate) fn sources_here(suite: &str) -> Result<String> {
+pub(crate) fn sources_here(suite: &str, breadth: Breadth) -> Result<String> {
     let mirrors = command::program("apt-get")
         .args(["indextargets", "--format", "$(REPO_URI)"])
         // Whatever another command of ours told apt.
@@ -166,17 +174,21 @@ pub(crate) fn sources_here(suite: &str) -> Result<String> {
         .stdin(Stdio::null())
         .output()
         .context("could not start apt-get")?;
-    sources(suite, &String::from_utf8_lossy(&mirrors.stdout))
+    sources(suite, breadth, &String::from_utf8_lossy(&mirrors.stdout))
 }
 
-fn sources(suite: &str, mirrors: &str) -> Result<String> {
+fn sources(suite: &str, breadth: Breadth, mirrors: &str) -> Result<String> {
     let is_security = |mirror: &&str| mirror.contains("security");
     let security = mirrors.lines().find(is_security);
     let main = mirrors.lines().find(|mirror| !is_security(mirror));
     let main = main.context("apt knows no mirror: has `apt-get update` been run?")?;
-    let mut text = format!("deb {main} {suite} main\ndeb {main} {suite}-updates main\n");
+    let parts = if breadth == Breadth::Boards { "main non-free-firmware" } else { "main" };
+    let mut text = format!("deb {main} {suite} {parts}\ndeb {main} {suite}-updates {parts}\n");
+    if breadth == Breadth::Boards {
+        text.push_str(&format!("deb {main} {suite}-backports {parts}\n"));
+    }
     if let Some(security) = security {
-        text.push_str(&format!("deb {security} {suite}-security main\n"));
+        text.push_str(&format!("deb {security} {suite}-security {parts}\n"));
     }
     Ok(text)
 }
@@ -189,12 +201,14 @@ mod tests {
     fn the_mirrors_of_the_machine_serve_the_suite() {
         let mirrors = "http://mirror.example/debian-security/\nhttp://mirror.example/debian/\nhttp://mirror.example/debian/\n";
         assert_eq!(
-            sources("trixie", mirrors).unwrap(),
+            sources("trixie", Breadth::Main, mirrors).unwrap(),
             "deb http://mirror.example/debian/ trixie main\n\
              deb http://mirror.example/debian/ trixie-updates main\n\
              deb http://mirror.example/debian-security/ trixie-security main\n"
         );
-        assert!(sources("trixie", "").is_err());
+        let wide = sources("trixie", Breadth::Boards, mirrors).unwrap();
+        assert!(wide.contains("/debian/ trixie-backports main non-free-firmware\n"), "{wide}");
+        assert!(sources("trixie", Breadth::Main, "").is_err());
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub(super) fn pack(
         }
     }
     let mut provides = Vec::new();
-    for carved in &recipe.carved {
+    for carved in recipe.carved.iter().chain(&board.carved) {
         let package = locked.iter().find(|package| package.name == carved.package);
         let package = package.with_context(|| format!("{} is not locked", carved.package))?;
         command::output(command::program("dpkg-deb").arg("--extract").arg(pool.path(package)).arg(&whole))?;

@@ -7,47 +7,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::lock::Locked;
-use super::pool::Pool;
-use super::recipe::{Board, Partition, Partitions, Role};
+use super::recipe::{Partition, Partitions, Role};
 use crate::{command, cross};
 
 /// Where the work lies for the tools.
-const INSIDE: &str = "/mnt";
+pub(super) const INSIDE: &str = "/mnt";
 
-/// Modules of GRUB that every board has: to find a slot, to read and write the environment, to start a kernel.
-const MODULES: [&str; 21] = [
-    "all_video",
-    "configfile",
-    "echo",
-    "ext2",
-    "fat",
-    "font",
-    "gfxterm",
-    "linux",
-    "loadenv",
-    "minicmd",
-    "normal",
-    "part_gpt",
-    "part_msdos",
-    "probe",
-    "reboot",
-    "regexp",
-    "serial",
-    "sleep",
-    "terminal",
-    "test",
-    "true",
-];
-
-/// Of the FAT that a friend sees, and of the loader's.
+/// Of the FAT that a friend sees.
 const CARD_ID: &str = "52424f58";
-const LOADER_ID: &str = "52424c44";
 const ROOT_ID: &str = "4b7be5d6-1f6b-4d0a-9c57-2d9e6a1f0ca1";
 const DATA_ID: &str = "4b7be5d6-1f6b-4d0a-9c57-2d9e6a1f0cd1";
-
-/// A block of GRUB's environment (GRUB manual, 16.3 and grub/lib/envblk.h).
-const ENVIRONMENT_BYTES: usize = 1024;
 
 /// What is zero is not written: a hole.
 const BLOCK_BYTES: usize = 4096;
@@ -60,7 +29,7 @@ pub(super) struct Tools<'a> {
 }
 
 impl Tools<'_> {
-    fn run(&self, words: &[&str]) -> Result<String> {
+    pub(super) fn run(&self, words: &[&str]) -> Result<String> {
         let epoch = self.epoch.to_string();
         let env = [("SOURCE_DATE_EPOCH", epoch.as_str()), ("TZ", "UTC"), ("MTOOLS_SKIP_CHECK", "1")];
         let mounts = [(self.work, INSIDE)];
@@ -70,68 +39,10 @@ impl Tools<'_> {
     }
 
     /// An empty file of this size, in which a file system is made.
-    fn empty(&self, name: &str, bytes: u64) -> Result<PathBuf> {
+    pub(super) fn empty(&self, name: &str, bytes: u64) -> Result<PathBuf> {
         let path = self.work.join(name);
         let file = File::create(&path).with_context(|| format!("making {}", path.display()))?;
         file.set_len(bytes).with_context(|| format!("making {}", path.display()))?;
-        Ok(path)
-    }
-
-    /// GRUB as firmware starts it, with its settings and a fresh environment.
-    pub(super) fn loader(
-        &self,
-        board: &Board,
-        locked: &[Locked],
-        pool: &Pool,
-        partition: &Partition,
-    ) -> Result<PathBuf> {
-        let package = locked.iter().find(|package| package.name == board.boot.package);
-        let package = package.with_context(|| format!("{} is not locked", board.boot.package))?;
-        let modules = self.work.join("grub");
-        if modules.exists() {
-            fs::remove_dir_all(&modules).with_context(|| format!("clearing {}", modules.display()))?;
-        }
-        command::output(command::program("dpkg-deb").arg("--extract").arg(pool.path(package)).arg(&modules))?;
-        let from = format!("{INSIDE}/grub/usr/lib/grub/{}", board.boot.format);
-        let mut words = vec!["grub-mkimage", "--directory", &from, "--format", &board.boot.format];
-        words.extend(["--output", "grub.efi", "--prefix", "/grub"]);
-        words.extend(MODULES.into_iter().chain(board.boot.modules.iter().map(String::as_str)));
-        self.run(&words)?;
-        fs::copy(command::root().join("image/grub.cfg"), self.work.join("grub.cfg"))
-            .context("copying image/grub.cfg")?;
-        fs::write(
-            self.work.join("grubenv"),
-            environment(&[("A_OK", "1"), ("A_TRY", "0"), ("B_OK", "0"), ("B_TRY", "0"), ("ORDER", "A B")]),
-        )
-        .context("writing GRUB's environment")?;
-        let path = self.empty("loader.fat", partition.bytes())?;
-        self.run(&[
-            "mkfs.vfat",
-            "--invariant",
-            "-F",
-            "32",
-            "-i",
-            LOADER_ID,
-            "-n",
-            "RELAYBOOT",
-            "loader.fat",
-        ])?;
-        let (folder, _) = board.boot.file.rsplit_once('/').context("firmware looks in a folder")?;
-        let mut made = String::from("::");
-        for name in folder.split('/') {
-            made = format!("{made}/{name}");
-            self.run(&["mmd", "-i", "loader.fat", &made])?;
-        }
-        self.run(&["mmd", "-i", "loader.fat", "::/grub"])?;
-        let copies = [
-            ("grub.efi", format!("::/{}", board.boot.file)),
-            ("grub.cfg", "::/grub/grub.cfg".to_owned()),
-            ("grubenv", "::/grub/grubenv".to_owned()),
-        ];
-        for (name, to) in copies {
-            self.run(&["mcopy", "-i", "loader.fat", name, &to])?;
-        }
-        fs::remove_dir_all(&modules).with_context(|| format!("clearing {}", modules.display()))?;
         Ok(path)
     }
 
@@ -257,17 +168,6 @@ impl Tools<'_> {
     }
 }
 
-/// A fresh environment of GRUB's: lines, and `#` to its end.
-fn environment(variables: &[(&str, &str)]) -> Vec<u8> {
-    let mut text = String::from("# GRUB Environment Block\n");
-    for (name, value) in variables {
-        text.push_str(&format!("{name}={value}\n"));
-    }
-    let mut bytes = text.into_bytes();
-    bytes.resize(ENVIRONMENT_BYTES, b'#');
-    bytes
-}
-
 /// The head of a folder in a tar archive (POSIX.1-1988, ustar).
 fn folder_in_tar(name: &str, owner: u32, mode: u32, time: u64) -> Vec<u8> {
     let mut head = vec![0u8; 512];
@@ -300,14 +200,6 @@ fn copy_sparse(from: &Path, disk: &mut File, start: u64) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_environment_is_one_that_grub_takes() {
-        let bytes = environment(&[("A_OK", "1")]);
-        assert_eq!(bytes.len(), 1024);
-        assert!(bytes.starts_with(b"# GRUB Environment Block\nA_OK=1\n###"));
-        assert!(bytes.ends_with(b"###"));
-    }
 
     #[test]
     fn tar_reads_the_folder() {

@@ -10,7 +10,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use sha2::{Digest as _, Sha256};
 
 use super::lock::Locked;
-use crate::{command, cross};
+use crate::command;
+use crate::cross::{self, Breadth};
 
 pub(super) struct Mirror {
     dir: PathBuf,
@@ -45,7 +46,7 @@ impl Mirror {
             let path = dir.join(name);
             fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
         };
-        write("sources.list", &cross::sources_here(suite)?)?;
+        write("sources.list", &cross::sources_here(suite, Breadth::Boards)?)?;
         write("status", "")?;
         write("apt.conf", &settings)?;
         let mirror = Mirror { dir: dir.to_owned(), arch };

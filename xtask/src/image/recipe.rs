@@ -46,20 +46,72 @@ pub(crate) struct Board {
     #[serde(skip)]
     pub(crate) id: String,
     pub(crate) arch: Arch,
+    /// `NAME`, or `NAME/SUITE` for what is ported back.
     pub(crate) packages: Vec<String>,
+    /// Files for the slot, beside those of every board.
+    #[serde(default)]
+    pub(crate) carved: Vec<Carved>,
     pub(crate) boot: Boot,
+    /// None where firmware starts the kernel by itself.
+    pub(crate) grub: Option<Grub>,
+    /// None for what is no Raspberry Pi.
+    pub(crate) imager: Option<Imager>,
     pub(crate) qemu: Option<Qemu>,
 }
 
-/// How GRUB is made for it, and what the kernel is told.
+/// What the kernel is told, and what firmware finds on the loader's partition beside GRUB.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Boot {
+    pub(crate) consoles: Vec<String>,
+    /// Whether the two FAT partitions stand in the old partition table as well, for firmware that reads no other.
+    #[serde(default)]
+    pub(crate) hybrid: bool,
+    #[serde(default)]
+    pub(crate) files: Vec<Files>,
+}
+
+/// Files that are copied to the loader's partition as they are.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Files {
+    /// Whose they are; the slot's without one.
+    pub(crate) package: Option<String>,
+    /// The folder that they lie in.
+    pub(crate) from: String,
+    pub(crate) names: Vec<String>,
+    /// The folder that they are for; the top without one.
+    #[serde(default)]
+    pub(crate) to: String,
+    /// Whether they are packed with gzip, which keeps their names.
+    #[serde(default)]
+    pub(crate) packed: bool,
+}
+
+/// How GRUB is made for it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Grub {
     pub(crate) format: String,
     pub(crate) package: String,
     pub(crate) file: String,
     pub(crate) modules: Vec<String>,
-    pub(crate) consoles: Vec<String>,
+}
+
+/// What Raspberry Pi Imager is told.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Imager {
+    pub(crate) description: String,
+    pub(crate) devices: Vec<Device>,
+}
+
+/// A board as Imager lets people choose it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Device {
+    pub(crate) name: String,
+    pub(crate) tag: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -68,8 +120,12 @@ pub(crate) struct Qemu {
     pub(crate) program: String,
     pub(crate) machine: String,
     pub(crate) cpu: String,
-    pub(crate) firmware: PathBuf,
-    pub(crate) variables: PathBuf,
+    /// UEFI for it, and where that keeps its variables; none where what firmware would start is started at once.
+    pub(crate) firmware: Option<PathBuf>,
+    pub(crate) variables: Option<PathBuf>,
+    /// What is started at once: a file of the loader's partition, and its device tree.
+    pub(crate) loader: Option<String>,
+    pub(crate) device_tree: Option<String>,
     pub(crate) boot_s_max: u64,
 }
 
@@ -168,6 +224,40 @@ impl Board {
         Ok(Board { id: id.to_owned(), ..board })
     }
 
+    /// The folder of what is its own.
+    pub(crate) fn folder(&self) -> PathBuf {
+        command::root().join("board").join(&self.id)
+    }
+
+    /// The packages of which single files are taken, each once: into the slot, for the loader, and GRUB.
+    pub(crate) fn carved_packages(&self, recipe: &Recipe) -> Vec<String> {
+        let slot = recipe.carved.iter().chain(&self.carved).map(|carved| carved.package.clone());
+        let firmware = self.boot.files.iter().filter_map(|files| files.package.clone());
+        let grub = self.grub.iter().map(|grub| grub.package.clone());
+        let mut all: Vec<String> = slot.chain(firmware).chain(grub).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// Puts in what is known only now: ids of partitions, consoles, and what this board does before its kernel starts.
+    pub(crate) fn fill(&self, partitions: &Partitions, text: &str) -> Result<String> {
+        let id = |role| Ok::<_, anyhow::Error>(partitions.of(role)?.id.as_str());
+        let own = std::fs::read_to_string(self.folder().join("slot.cfg")).unwrap_or_default();
+        let consoles: Vec<String> =
+            self.boot.consoles.iter().map(|console| format!("console={console}")).collect();
+        let filled = text
+            .replace("@BOARD@", own.trim_end())
+            .replace("@DATA@", id(Role::Data)?)
+            .replace("@ROOT_A@", id(Role::Root)?)
+            .replace("@ROOT_B@", id(Role::Spare)?)
+            .replace("@LOADER@", id(Role::Loader)?)
+            .replace("@CARD@", id(Role::Card)?)
+            .replace("@CONSOLES@", &consoles.join(" "));
+        ensure!(!filled.contains('@'), "what is not known is asked for: {filled}");
+        Ok(filled)
+    }
+
     /// The folder of its libraries.
     pub(crate) fn libraries(&self) -> &'static str {
         match self.arch {
@@ -207,6 +297,42 @@ mod tests {
             Board::read(&id).unwrap();
         }
         assert!(Board::read("toaster").unwrap_err().to_string().contains("efi-x86_64"));
+    }
+
+    /// What a Raspberry Pi's settings name is among the files that the board brings; the image itself is looked at by
+    /// `image-test`.
+    #[test]
+    fn settings_name_what_a_board_brings() {
+        for (id, kernel, initrd) in [("rpi", "u-boot.bin", None), ("rpi5", "a/vmlinuz", Some("a/initrd.img"))]
+        {
+            let board = Board::read(id).unwrap();
+            let text = std::fs::read_to_string(board.folder().join("boot/config.txt")).unwrap();
+            let brought: Vec<String> = board
+                .boot
+                .files
+                .iter()
+                .flat_map(|files| files.names.iter().map(|name| format!("{}/{name}", files.to)))
+                .map(|path| path.trim_start_matches('/').to_owned())
+                .collect();
+            for path in initrd.iter().chain([&kernel]) {
+                let name = path.trim_start_matches("a/");
+                assert!(brought.iter().any(|own| own == path), "{id}: {path}");
+                assert!(text.lines().any(|line| line.contains(name)), "{id}: {name}");
+            }
+            assert_eq!(text.contains("os_prefix=a/\n"), initrd.is_some(), "{id}");
+        }
+    }
+
+    #[test]
+    fn a_board_does_its_own_before_the_kernel() {
+        let partitions = Partitions::read().unwrap();
+        let slot = std::fs::read_to_string(command::root().join("image/slot.cfg")).unwrap();
+        let filled = |id: &str| Board::read(id).unwrap().fill(&partitions, &slot).unwrap();
+        assert!(filled("rpi").contains("\n    devicetree ($device)/boot/dtb/$tree\n"));
+        assert!(!filled("efi-arm64").contains("devicetree"));
+        assert!(filled("rpi").contains(" console=ttyS1,115200 console=tty0 "));
+        let error = Board::read("rpi").unwrap().fill(&partitions, "@WHAT@").unwrap_err();
+        assert!(error.to_string().contains("@WHAT@"), "{error}");
     }
 
     /// Boxes out there have it: only an ADR that says how they live with it may change these lines.

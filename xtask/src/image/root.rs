@@ -7,17 +7,20 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
 use super::lock::Locked;
 use super::pool::Pool;
-use super::recipe::{Board, Partitions, Recipe, Role};
+use super::recipe::{Board, Partitions, Recipe};
 use super::step::Step;
 use crate::deb::Arch;
 use crate::{command, cross};
 
 /// Where the packages lie while they are installed.
 const PACKAGES: &str = "/mnt";
+
+/// Files of the slot that firmware has to find elsewhere.
+pub(super) const SLOT: &str = "slot";
 
 /// What a build leaves behind that says when and where it was, or is of no use on a read-only root.
 const LEFT: &str = "
@@ -123,11 +126,13 @@ impl Box<'_> {
         over(&command::root().join("image/root"), &root)?;
         self.install(packages, &root, dir)?;
         self.write(&root)?;
+        device_trees(&root)?;
         command::output(command::program("sh").args(["-ec", LEFT]).current_dir(&root))?;
         fs::write(root.join("etc/machine-id"), "").context("writing etc/machine-id")?;
         fs::write(root.join("etc/hostname"), "relaybox\n").context("writing etc/hostname")?;
         symlink("../run/systemd/resolve/stub-resolv.conf", root.join("etc/resolv.conf"))
             .context("writing etc/resolv.conf")?;
+        self.hand_out(&root, &dir.join(SLOT))?;
         self.pack(&root, &archive)?;
         fs::remove_dir_all(&root).with_context(|| format!("clearing {}", root.display()))?;
         step.done()?;
@@ -136,7 +141,8 @@ impl Box<'_> {
 
     fn inputs(&self, debian: &Path, packages: &[PathBuf]) -> Result<String> {
         let mut inputs = vec![Step::stamp(debian)?, self.version.to_owned(), self.epoch.to_string()];
-        inputs.push(format!("{:?} {:?} {:?}", self.board.boot, self.recipe.enabled, self.recipe.masked));
+        inputs.push(format!("{:?} {:?}", self.recipe.enabled, self.recipe.masked));
+        inputs.push(super::step::tree(&self.board.folder())?);
         inputs.push(self.partitions.script());
         for package in packages {
             inputs.push(super::mirror::hash(package)?);
@@ -175,29 +181,33 @@ impl Box<'_> {
 
     /// What is known only now: ids of partitions, consoles, the version.
     fn write(&self, root: &Path) -> Result<()> {
-        let id = |role| Ok::<_, anyhow::Error>(self.partitions.of(role)?.id.as_str());
-        let consoles: Vec<String> =
-            self.board.boot.consoles.iter().map(|console| format!("console={console}")).collect();
-        let fill = |text: &str| -> Result<String> {
-            Ok(text
-                .replace("@DATA@", id(Role::Data)?)
-                .replace("@ROOT_A@", id(Role::Root)?)
-                .replace("@ROOT_B@", id(Role::Spare)?)
-                .replace("@LOADER@", id(Role::Loader)?)
-                .replace("@CARD@", id(Role::Card)?)
-                .replace("@CONSOLES@", &consoles.join(" ")))
-        };
         for (from, to) in [("fstab", "etc/fstab"), ("slot.cfg", "boot/grub.cfg")] {
             let from = command::root().join("image").join(from);
             let text = fs::read_to_string(&from).with_context(|| format!("reading {}", from.display()))?;
-            let filled = fill(&text)?;
-            ensure!(!filled.contains('@'), "{} asks for what is not known: {filled}", from.display());
+            let filled = self.board.fill(self.partitions, &text);
+            let filled = filled.with_context(|| format!("filling in {}", from.display()))?;
             fs::write(root.join(to), filled).with_context(|| format!("writing {to}"))?;
         }
         let release = root.join("usr/lib/os-release");
         let text = fs::read_to_string(&release).context("Debian has no os-release")?;
         let ours = format!("IMAGE_ID=relaybox-{}\nIMAGE_VERSION={}\n", self.board.id, self.version);
         fs::write(release, text + &ours).context("writing os-release")
+    }
+
+    /// What of the slot lies on the loader's partition as well, since firmware reads nothing else.
+    fn hand_out(&self, root: &Path, to: &Path) -> Result<()> {
+        if to.exists() {
+            fs::remove_dir_all(to).with_context(|| format!("clearing {}", to.display()))?;
+        }
+        for files in self.board.boot.files.iter().filter(|files| files.package.is_none()) {
+            let folder = to.join(&files.from);
+            fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+            for name in &files.names {
+                let from = root.join(&files.from).join(name);
+                fs::copy(&from, folder.join(name)).with_context(|| format!("copying {}", from.display()))?;
+            }
+        }
+        Ok(())
     }
 
     /// In one order, with the times of packages and none after the epoch.
@@ -208,6 +218,21 @@ impl Box<'_> {
         tar.args(["--xattrs", "--xattrs-include=*", "--clamp-mtime"]).arg(format!("--mtime=@{}", self.epoch));
         command::output(tar.arg("--file").arg(archive).arg("--directory").arg(root).arg(".")).map(drop)
     }
+}
+
+/// Gives the loader one name for the folder of the kernel's device trees, which kernels keep in different places. There is
+/// none on a board whose firmware knows its own devices.
+fn device_trees(root: &Path) -> Result<()> {
+    for (folder, inner) in [("usr/lib", "broadcom"), ("usr/lib/modules", "dtb/broadcom")] {
+        for entry in fs::read_dir(root.join(folder)).with_context(|| format!("reading {folder}"))? {
+            let entry = entry.with_context(|| format!("reading {folder}"))?;
+            if entry.path().join(inner).is_dir() {
+                let to = format!("../{folder}/{}/{inner}", entry.file_name().to_string_lossy());
+                return symlink(to, root.join("boot/dtb")).context("a name for the device trees");
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Copies our own files, which everybody may read, and run where they can be run.

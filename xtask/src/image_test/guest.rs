@@ -5,16 +5,18 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use data_encoding::BASE64;
 
 use super::meter::Meter;
+use super::place::Place;
 use super::street::{self, Street};
 use crate::child::Child;
 use crate::command;
-use crate::image::Qemu;
+use crate::image::{Qemu, Role};
 use crate::stop::Stop;
 
 /// As small as the smallest board that is meant.
@@ -29,6 +31,10 @@ const CARD: &str = "card";
 const QMP: &str = "qmp";
 /// From QEMU's start until it answers.
 const QMP_LIMIT: Duration = Duration::from_secs(30);
+
+/// What a device tree says of where its loader speaks (Devicetree Specification 0.4, 3.6).
+const SECOND_PORT: &[u8] = b"serial1:115200n8";
+const FIRST_PORT: &[u8] = b"serial0:115200n8";
 
 /// Runs each line that comes, and answers with its exit status and what it printed, in base64. While nobody is at the
 /// other end, each reading is at its end at once.
@@ -52,39 +58,22 @@ pub(super) struct Guest {
 impl Guest {
     /// Starts from the disk in this folder, made of the image if it is not there.
     pub(super) fn start(qemu: &Qemu, disk: &Path, street: &Street, dir: &Path) -> Result<Guest> {
-        let variables = dir.join("variables");
-        if !variables.exists() {
-            fs::copy(&qemu.variables, &variables)
-                .with_context(|| format!("copying {}", qemu.variables.display()))?;
-        }
-        let socket = dir.join("shell");
-        for left in [&socket, &dir.join(QMP)] {
-            if left.exists() {
-                fs::remove_file(left).with_context(|| format!("removing {}", left.display()))?;
-            }
-        }
         let mut run = street.at_the_switch(&qemu.program);
-        run.args(["-machine", &qemu.machine, "-cpu", &qemu.cpu, "-accel", "tcg,thread=multi", "-smp", "2"]);
+        run.args(["-machine", &qemu.machine, "-cpu", &qemu.cpu, "-accel", "tcg,thread=multi"]);
         run.args(["-m", &MEMORY_MIB.to_string(), "-display", "none", "-monitor", "none"]);
-        let firmware = qemu.firmware.display();
-        run.args(["-drive", &format!("if=pflash,format=raw,readonly=on,file={firmware}")]);
-        run.args(["-drive", &format!("if=pflash,format=raw,file={}", variables.display())]);
-        let card = format!("if=virtio,id={CARD},format=raw,cache=writeback,file={}", disk.display());
-        run.args(["-drive", &card]);
-        run.args(["-qmp", &format!("unix:{},server=on,wait=off", dir.join(QMP).display())]);
         run.args(["-netdev", &format!("tap,id=lan,ifname={},script=no,downscript=no", street::TAP)]);
-        run.args(["-device", "virtio-net-pci,netdev=lan,romfile="]);
-        run.args(["-serial", &format!("file:{}", dir.join("console.log").display())]);
-        run.args(["-device", "virtio-serial-pci"]);
-        run.args(["-chardev", &format!("socket,id=shell,server=on,wait=off,path={}", socket.display())]);
-        run.args(["-device", &format!("virtserialport,chardev=shell,name={PORT}")]);
-        run.args(["-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset"]);
-        for (name, text) in [
-            ("systemd.extra-unit.relaybox-test.service", SHELL.replace("@PORT@", PORT)),
-            ("systemd.unit-dropin.multi-user.target", WANTED.to_owned()),
-        ] {
-            let value = BASE64.encode(text.as_bytes());
-            run.args(["-smbios", &format!("type=11,value=io.systemd.credential.binary:{name}={value}")]);
+        let console = format!("file:{}", dir.join("console.log").display());
+        match (&qemu.firmware, &qemu.variables, &qemu.loader, &qemu.device_tree) {
+            (Some(firmware), Some(variables), None, None) => {
+                run.args(["-serial", &console]);
+                virtual_machine(&mut run, firmware, variables, disk, dir)?;
+            }
+            (None, None, Some(loader), Some(tree)) => {
+                let loaders = format!("file:{}", dir.join("loader.log").display());
+                run.args(["-serial", &loaders, "-serial", &console]);
+                raspberry(&mut run, loader, tree, disk, dir)?;
+            }
+            _ => bail!("a board has UEFI with variables, or a loader with a device tree"),
         }
         let process = Child::start("QEMU", &run, &dir.join("qemu.log"))?;
         Ok(Guest { process, dir: dir.to_owned(), shell: None })
@@ -174,23 +163,27 @@ impl Guest {
 
     /// How often the loader chose a slot since QEMU was started.
     pub(super) fn loads(&self) -> usize {
-        let said = fs::read(self.dir.join("console.log")).unwrap_or_default();
-        String::from_utf8_lossy(&said).matches("Relaybox: slot ").count()
+        self.all().matches("Relaybox: slot ").count()
     }
 
     /// Whether firmware, loader or kernel said these words.
     pub(super) fn said(&self, words: &str) -> bool {
-        let said = fs::read(self.dir.join("console.log")).unwrap_or_default();
-        String::from_utf8_lossy(&said).contains(words)
+        self.all().contains(words)
     }
 
     /// The end of what firmware, loader and kernel said.
     pub(super) fn console(&self) -> String {
         const LINES: usize = 25;
-        let said = fs::read(self.dir.join("console.log")).unwrap_or_default();
-        let said = String::from_utf8_lossy(&said);
+        let said = self.all();
         let lines: Vec<&str> = said.lines().collect();
         lines[lines.len().saturating_sub(LINES)..].iter().map(|line| format!("    {line}\n")).collect()
+    }
+
+    /// What was said on the ports that are kept, the loader's first.
+    fn all(&self) -> String {
+        let ports =
+            ["loader.log", "console.log"].map(|name| fs::read(self.dir.join(name)).unwrap_or_default());
+        String::from_utf8_lossy(&ports.concat()).into_owned()
     }
 
     /// Nothing runs any more, whoever ended it.
@@ -202,6 +195,61 @@ impl Guest {
     pub(super) fn kill(mut self) {
         self.process.kill();
     }
+}
+
+/// A machine of QEMU's own kind, with a shell for us.
+fn virtual_machine(run: &mut Command, firmware: &Path, fresh: &Path, disk: &Path, dir: &Path) -> Result<()> {
+    let variables = dir.join("variables");
+    if !variables.exists() {
+        fs::copy(fresh, &variables).with_context(|| format!("copying {}", fresh.display()))?;
+    }
+    let socket = dir.join("shell");
+    for left in [&socket, &dir.join(QMP)] {
+        if left.exists() {
+            fs::remove_file(left).with_context(|| format!("removing {}", left.display()))?;
+        }
+    }
+    run.args(["-smp", "2"]);
+    run.args(["-drive", &format!("if=pflash,format=raw,readonly=on,file={}", firmware.display())]);
+    run.args(["-drive", &format!("if=pflash,format=raw,file={}", variables.display())]);
+    let card = format!("if=virtio,id={CARD},format=raw,cache=writeback,file={}", disk.display());
+    run.args(["-drive", &card]);
+    run.args(["-qmp", &format!("unix:{},server=on,wait=off", dir.join(QMP).display())]);
+    run.args(["-device", "virtio-net-pci,netdev=lan,romfile="]);
+    run.args(["-device", "virtio-serial-pci"]);
+    run.args(["-chardev", &format!("socket,id=shell,server=on,wait=off,path={}", socket.display())]);
+    run.args(["-device", &format!("virtserialport,chardev=shell,name={PORT}")]);
+    run.args(["-device", "virtio-rng-pci", "-device", "i6300esb", "-action", "watchdog=reset"]);
+    for (name, text) in [
+        ("systemd.extra-unit.relaybox-test.service", SHELL.replace("@PORT@", PORT)),
+        ("systemd.unit-dropin.multi-user.target", WANTED.to_owned()),
+    ] {
+        let value = BASE64.encode(text.as_bytes());
+        run.args(["-smbios", &format!("type=11,value=io.systemd.credential.binary:{name}={value}")]);
+    }
+    Ok(())
+}
+
+/// A Raspberry Pi after its firmware: the loader that this would start, from the card, with a device tree from there. Its
+/// network hangs on USB, and there is no shell. The pins are nobody's, so U-Boot has to speak on the first serial port; the
+/// kernel, with the device tree of its slot, speaks on the second, as on a real one.
+fn raspberry(run: &mut Command, loader: &str, tree: &str, disk: &Path, dir: &Path) -> Result<()> {
+    let place = Place::find(disk, Role::Loader)?;
+    for (option, name) in [("-kernel", loader), ("-dtb", tree)] {
+        let copy = dir.join(name);
+        place.copy_out(name, &copy)?;
+        run.arg(option).arg(copy);
+    }
+    let copy = dir.join(tree);
+    let mut bytes = fs::read(&copy).with_context(|| format!("reading {}", copy.display()))?;
+    let at = bytes.windows(SECOND_PORT.len()).position(|window| window == SECOND_PORT);
+    let at = at.context("the device tree names no serial port")?;
+    bytes[at..at + FIRST_PORT.len()].copy_from_slice(FIRST_PORT);
+    fs::write(&copy, bytes).with_context(|| format!("writing {}", copy.display()))?;
+    run.args(["-smp", "4"]);
+    run.args(["-drive", &format!("if=sd,format=raw,cache=writeback,file={}", disk.display())]);
+    run.args(["-device", "usb-net,netdev=lan"]);
+    Ok(())
 }
 
 /// A card of this size with as much of the image on it as fits.

@@ -1,5 +1,6 @@
 //! A FAT of the card while the box is off: what stands there, and what can still be read of what stood.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
@@ -35,6 +36,19 @@ impl Place {
 
     pub(super) fn read(&self, name: &str) -> Result<String> {
         command::output(command::program("mtype").args(["-i", &self.image(), &format!("::/{name}")]))
+    }
+
+    pub(super) fn copy_out(&self, name: &str, to: &Path) -> Result<()> {
+        let mut mcopy = command::program("mcopy");
+        command::output(mcopy.args(["-n", "-o", "-i", &self.image(), &format!("::/{name}")]).arg(to))
+            .map(drop)
+    }
+
+    /// The paths of all that is there, without a slash at the beginning.
+    pub(super) fn names(&self) -> Result<BTreeSet<String>> {
+        let said = command::output(command::program("mdir").args(["-/", "-b", "-i", &self.image(), "::/"]))?;
+        let files = said.lines().filter(|line| !line.ends_with('/'));
+        Ok(files.map(|line| line.trim_start_matches("::/").to_owned()).collect())
     }
 
     pub(super) fn put(&self, name: &str, text: &str) -> Result<()> {

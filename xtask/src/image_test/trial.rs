@@ -17,16 +17,16 @@ use crate::stop::Stop;
 use crate::viewer::Viewer;
 
 /// As each invite begins.
-const INVITE: &str = "RELAYBOX1";
+pub(super) const INVITE: &str = "RELAYBOX1";
 /// The loader's environment, on its partition.
-const ENVIRONMENT: &str = "grub/grubenv";
+pub(super) const ENVIRONMENT: &str = "grub/grubenv";
 /// RuntimeWatchdogSec, a second stage as long, which some have, and firmware until the loader speaks.
 const WATCHDOG_LIMIT: Duration = Duration::from_secs(120);
 const JOIN_LIMIT: Duration = Duration::from_secs(120);
 /// From the page's first answer until every unit had its turn.
-const SETTLE_LIMIT: Duration = Duration::from_secs(120);
+pub(super) const SETTLE_LIMIT: Duration = Duration::from_secs(120);
 /// Its data partition, once that has grown.
-const DATA_BYTES_MIN: u64 = 1_300_000_000;
+pub(super) const DATA_BYTES_MIN: u64 = 1_300_000_000;
 /// What is sold as 2 GB: the image does not fit.
 const CARD_BYTES_CUT: u64 = 1_900_000_000;
 /// From power until the loader speaks.
