@@ -1,7 +1,8 @@
 //! The coordinator's part: a tree for each stripe, over all boxes that want a stream.
 //!
-//! As in SplitStream (Castro et al., SOSP 2003), a box gives on in one stripe and is a leaf in the others, so that its
-//! loss costs each of its children one stripe; only a box with a large uplink gives in more, where slots are scarce.
+//! As in SplitStream (Castro et al., SOSP 2003), a box that comes gives on in one stripe and is a leaf in the others, so that
+//! its loss costs each of its children one stripe; only a box with a large uplink gives in more, where slots are scarce. Small
+//! moves then make hops fewer, and keep what a child has from one box little (docs/adr/0023-two-hops.md).
 //! A change moves as few edges as it can. Refuses to give a box more children than its uplink and its friend's limit
 //! allow, in whole stripes; and everything is decided by what it was told and in which order, so it's the same each
 //! time.

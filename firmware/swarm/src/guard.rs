@@ -25,6 +25,8 @@ const CURRENT_SAMPLES: usize = 3;
 const MINUTE_MS: u64 = 60_000;
 /// Rises by so much each second while the line is empty and the rate is far below what was too much.
 const RISE_FAR_PER_MILLE: u64 = 80;
+/// The same up to what the line has carried before.
+const RISE_PROVEN_PER_MILLE: u64 = 160;
 /// And near it.
 const RISE_NEAR_PER_MILLE: u64 = 10;
 /// From here on it is near, in thousandths of the rate that was too much.
@@ -220,14 +222,23 @@ impl Guard {
             Some(_) | None => 2,
         };
         let share = |of: u64, percent: [u64; 3], at: usize| of / 100 * percent.get(at).copied().unwrap_or(60);
-        // What was not used made no queue.
+        // What was not used made no queue,
         let used = self.rate_bps.min(sent_bps.max(self.rate_bps / 2));
-        self.ceiling_bps = Some(used);
-        let back = share(used, BACK_PERCENT, self.yielded_before);
+        let back = share(self.rate_bps, BACK_PERCENT, self.yielded_before);
+        // and says nothing of what the line carries.
+        if self.uses(sent_bps) {
+            self.ceiling_bps = Some(used);
+            // A queue that stays is not this box's: what the line carries is seen when that is over.
+            self.proven_bps = if again { self.proven_bps } else { self.proven_bps.min(used) };
+        }
         self.rate_bps = share(used, DRAIN_PERCENT, length).min(back);
         self.back_bps = Some(back);
-        self.proven_bps = self.proven_bps.min(used);
         self.current.clear();
+    }
+
+    /// Whether what is allowed is used, so that what is seen of the line comes of it.
+    const fn uses(&self, sent_bps: u64) -> bool {
+        sent_bps >= self.rate_bps / 1000 * USED_PER_MILLE
     }
 
     fn adapt(&mut self, queue: u64, sent_bps: u64, took: u64) {
@@ -240,8 +251,14 @@ impl Guard {
             let per_mille = |ceiling: u64| self.rate_bps / (ceiling / 1000).max(1);
             let near = |ceiling: u64| (NEAR_PER_MILLE..PAST_PER_MILLE).contains(&per_mille(ceiling));
             let near = self.ceiling_bps.is_some_and(near);
-            let step = if near { RISE_NEAR_PER_MILLE } else { RISE_FAR_PER_MILLE };
-            let used = sent_bps >= self.rate_bps / 1000 * USED_PER_MILLE;
+            let is_proven = self.rate_bps < self.proven_bps;
+            let step = match (near, is_proven) {
+                (true, _) => RISE_NEAR_PER_MILLE,
+                (false, true) => RISE_PROVEN_PER_MILLE,
+                (false, false) => RISE_FAR_PER_MILLE,
+            };
+            // What the line has carried needs no other proof.
+            let used = self.uses(sent_bps) || is_proven;
             let from = self.rate_bps.max(limit / RISE_FROM);
             let rise = from / 1000 * step * took / 1000 * (TARGET_MS - queue) / TARGET_MS;
             self.rate_bps = if used { (self.rate_bps + rise).min(limit) } else { self.rate_bps };

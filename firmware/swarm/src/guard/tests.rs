@@ -127,7 +127,22 @@ fn a_queue_that_was_chance_costs_little_and_one_that_stays_costs_more() {
     is(probe(0, 4), 142);
     // After the third it stays where it is.
     is(probe(40, 3), 60);
-    is(probe(0, 4), 100);
+    is(probe(0, 4), 103);
+}
+
+#[test]
+fn a_queue_of_others_does_not_teach_what_the_line_carries() {
+    let mut line = Line::new(5_000_000, 4_500_000);
+    line.run(120_000);
+    // It gives little just now, and the household takes all there is for a while.
+    line.wanted_bps = 1_000_000;
+    line.run(5_000);
+    line.household_bps = 6_000_000;
+    line.run(5_000);
+    assert!(line.guard.allowed_bps() < 1_000_000, "{}", line.guard.allowed_bps());
+    line.household_bps = 0;
+    line.run(60_000);
+    assert!(line.guard.allowed_bps() >= 3_500_000, "{}", line.guard.allowed_bps());
 }
 
 #[test]
