@@ -97,6 +97,8 @@ struct Carrier {
     /// Since when it has all, or lacks something.
     turned: Instant,
     said: ParentsRequest,
+    /// From whom it was told to take what, since it said what it takes.
+    told: Vec<(BoxKey, u16)>,
     /// Who called it silent since it asked last.
     missed_by: BTreeSet<BoxKey>,
 }
@@ -137,8 +139,17 @@ impl Carriers {
         self.has_room(key, &said.stream)?;
         let carried = self.streams.entry(said.stream.clone()).or_default();
         let missed_by = BTreeSet::new();
-        let carrier =
-            Carrier { place: carried.begun, began: now, heard: now, due: now, turned: now, said, missed_by };
+        let told = Vec::new();
+        let carrier = Carrier {
+            place: carried.begun,
+            began: now,
+            heard: now,
+            due: now,
+            turned: now,
+            said,
+            told,
+            missed_by,
+        };
         carried.boxes.insert(*key, carrier);
         carried.begun += 1;
         Ok(())
@@ -201,6 +212,12 @@ impl Carrier {
         self.asks(now) && self.missed_by.len() < MISSED_BY_MIN
     }
 
+    /// What it takes, by its word, and what it may take by now.
+    fn takes(&self) -> impl Iterator<Item = (BoxKey, u16)> {
+        let said = self.said.takes.iter().map(|take| (take.parent, take.stripes));
+        said.chain(self.told.iter().copied())
+    }
+
     fn lacks(&self) -> bool {
         let takes = self.said.takes.iter().fold(0, |all, take| all | take.stripes);
         takes != ALL_STRIPES || !self.said.failed.is_empty()
@@ -237,15 +254,15 @@ impl Carried {
         let mut todo = vec![(*candidate, ALL_STRIPES)];
         // A box comes again only with a stripe that it did not come with before.
         while let Some((at, stripes)) = todo.pop() {
-            let takes = self.boxes.get(&at).into_iter().flat_map(|carrier| carrier.said.takes.iter());
-            for take in takes {
-                let known = known.entry(take.parent).or_default();
-                let more = stripes & take.stripes & !*known;
+            let takes = self.boxes.get(&at).into_iter().flat_map(Carrier::takes);
+            for (parent, taken) in takes {
+                let known = known.entry(parent).or_default();
+                let more = stripes & taken & !*known;
                 *known |= more;
-                if take.parent == *asking {
+                if parent == *asking {
                     barred |= more;
                 } else if more != 0 {
-                    todo.push((take.parent, more));
+                    todo.push((parent, more));
                 }
             }
         }

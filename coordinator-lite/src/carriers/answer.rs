@@ -66,6 +66,8 @@ impl Carriers {
         let own = self.streams.get_mut(stream).and_then(|carried| carried.boxes.get_mut(asking.key));
         if let Some(own) = own {
             own.due = now + Duration::from_secs(u64::from(answer.next_s));
+            let told = answer.parents.iter().filter(|entry| entry.stripes != 0);
+            own.told = told.map(|entry| (entry.key, entry.stripes)).collect();
         }
         answer
     }

@@ -55,8 +55,8 @@ fn who_does_not_ask_when_it_is_due_is_taken_for_gone() {
     let (mut mesh, giver) = settled();
     let all = children(&mesh, giver);
     mesh.boxes.remove(&giver);
-    // It spoke a second ago, and is to speak again four seconds from now; four seconds later it is gone.
-    for (seconds, named) in [(4, true), (3, true), (1, false)] {
+    // It spoke a second ago, and is to speak again now, as few carry the stream; four seconds later it is gone.
+    for (seconds, named) in [(2, true), (1, true), (1, false)] {
         mesh.pass(seconds);
         for n in mesh.boxes.clone().into_keys() {
             let answer = mesh.ask(n);
@@ -229,7 +229,7 @@ fn nobody_is_told_to_take_from_one_that_still_has_it_from_him() {
     let stripes = mesh.takes(child)[&giver];
     let (own, below) = (mesh.key(giver), mesh.key(child));
     mesh.boxes.get_mut(&giver).unwrap().takes =
-        vec![Take { parent: below, stripes: 0b1111 }].try_into().unwrap();
+        vec![Take { parent: below, stripes: 0xff }].try_into().unwrap();
     let said = mesh.boxes[&giver].clone();
     mesh.carriers.handle_request(&own, said, mesh.now).unwrap();
     let answer = mesh.ask(child);

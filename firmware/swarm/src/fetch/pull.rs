@@ -136,9 +136,11 @@ impl Fetch {
             let lag = flow.lag_ms.min(self.config.depth_ms / 3);
             let usual = flight.seen.plus(lag);
             let begun = feed.opened_at().max(flow.last).map_or(usual, |begun| begun.max(usual));
-            let late = begun.plus(bound).min(flight.wanted.plus((2 * bound).max(lag + bound)));
+            let last = flight.wanted.plus((2 * bound).max(lag + bound));
+            let late = begun.plus(bound).min(last);
             match (feed.phase, flight.skipped(stripe)) {
-                (Phase::Opening { since }, _) => since.plus(bound),
+                // One after the other may be opened in vain.
+                (Phase::Opening { since }, _) => since.plus(bound).min(last.max(flight.seen.plus(bound))),
                 (Phase::Open { .. } | Phase::Retiring { .. }, Some(skipped)) => {
                     late.min(skipped.plus(self.part_ms))
                 }
