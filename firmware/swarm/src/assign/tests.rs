@@ -254,6 +254,23 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
+fn happens(event: &Event, assigner: &mut Assigner, uplinks: &mut BTreeMap<BoxId, u64>) {
+    match *event {
+        Event::Box(id, uplink, age_s) => {
+            uplinks.insert(BoxId(id), uplink);
+            assigner.handle_box(BoxId(id), &Facts { age_s, ..facts(uplink) }, &near);
+        }
+        Event::Gone(id) => {
+            uplinks.remove(&BoxId(id));
+            assigner.handle_gone(BoxId(id), &near);
+        }
+        Event::Origin(uplink) => {
+            uplinks.insert(ORIGIN, uplink);
+            assigner.handle_box(ORIGIN, &facts(uplink), &near);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
@@ -265,21 +282,10 @@ proptest! {
         let mut uplinks: BTreeMap<BoxId, u64> = BTreeMap::from([(ORIGIN, 20 * MBIT)]);
         let mut told: BTreeMap<BoxId, Vec<Option<BoxId>>> = BTreeMap::new();
         for event in events {
-            match event {
-                Event::Box(id, uplink, age_s) => {
-                    uplinks.insert(BoxId(id), uplink);
-                    assigner.handle_box(BoxId(id), &Facts { age_s, ..facts(uplink) }, &near);
-                }
-                Event::Gone(id) => {
-                    uplinks.remove(&BoxId(id));
-                    told.remove(&BoxId(id));
-                    assigner.handle_gone(BoxId(id), &near);
-                }
-                Event::Origin(uplink) => {
-                    uplinks.insert(ORIGIN, uplink);
-                    assigner.handle_box(ORIGIN, &facts(uplink), &near);
-                }
+            if let Event::Gone(id) = event {
+                told.remove(&BoxId(id));
             }
+            happens(&event, &mut assigner, &mut uplinks);
             check(&assigner, |id| u16::try_from(uplinks[&id] * 95 / 100 / 854_500).unwrap())?;
             while let Some(Change { child, stripe, parent }) = assigner.poll_change() {
                 told.entry(child).or_insert_with(|| alloc::vec![None; 8])[usize::from(stripe)] = parent;
@@ -297,20 +303,7 @@ proptest! {
         let mut assigner = assigner(20 * MBIT);
         let mut uplinks: BTreeMap<BoxId, u64> = BTreeMap::from([(ORIGIN, 20 * MBIT)]);
         for event in events {
-            match event {
-                Event::Box(id, uplink, age_s) => {
-                    uplinks.insert(BoxId(id), uplink);
-                    assigner.handle_box(BoxId(id), &Facts { age_s, ..facts(uplink) }, &near);
-                }
-                Event::Gone(id) => {
-                    uplinks.remove(&BoxId(id));
-                    assigner.handle_gone(BoxId(id), &near);
-                }
-                Event::Origin(uplink) => {
-                    uplinks.insert(ORIGIN, uplink);
-                    assigner.handle_box(ORIGIN, &facts(uplink), &near);
-                }
-            }
+            happens(&event, &mut assigner, &mut uplinks);
             let served = assigner.figures().boxes_served;
             let moves = (0..40).take_while(|_| assigner.improve(&near)).count();
             prop_assert!(moves < 40, "no end");
