@@ -238,13 +238,11 @@ impl Carried {
         let failed = own.is_some_and(|own| own.failed(asking.owner));
         let owner = entry(asking.owner, 0, 0);
         named.entry(*asking.owner).or_insert(if failed { ParentEntry { score: 0, ..owner } } else { owner });
-        // Who gives to its givers has a place for it, should one of those fail.
-        for (parent, stripes) in &planned {
-            for (heir, gives) in plan.parents(parent).into_iter().filter(|(heir, _)| usable(heir)) {
-                let barred = self.barred(&heir, asking.key);
-                let heir = named.entry(heir).or_insert_with(|| entry(&heir, 0, barred));
-                heir.heir |= gives & stripes & !heir.barred;
-            }
+        // Whom it can turn to at once, should one of its givers fail.
+        for (heir, gives) in plan.heirs(asking.key).into_iter().filter(|(heir, _)| usable(heir)) {
+            let barred = self.barred(&heir, asking.key);
+            let heir = named.entry(heir).or_insert_with(|| entry(&heir, 0, barred));
+            heir.heir |= gives & !heir.barred;
         }
         let Some(last) = named.remove(asking.owner) else { return (Vec::new(), waits) };
         let mut parents: Vec<_> = named.into_values().collect();

@@ -201,14 +201,26 @@ impl Plan {
 
     /// From whom a box is to take what.
     pub(super) fn parents(&self, key: &BoxKey) -> BTreeMap<BoxKey, u16> {
-        let mut parents = BTreeMap::new();
-        let Some(planned) = self.boxes.get(key) else { return parents };
-        for (stripe, parent) in self.assigner.parents(planned.id).into_iter().enumerate() {
-            if let Some(parent) = parent.and_then(|id| self.key(id)) {
-                *parents.entry(parent).or_default() |= 1 << stripe;
+        let parents =
+            self.boxes.get(key).map(|planned| self.assigner.parents(planned.id)).unwrap_or_default();
+        self.by_key(parents)
+    }
+
+    /// Who has a place for what it takes, should the one fail from which it comes.
+    pub(super) fn heirs(&self, key: &BoxKey) -> BTreeMap<BoxKey, u16> {
+        let heirs = self.boxes.get(key).map(|planned| self.assigner.heirs(planned.id)).unwrap_or_default();
+        self.by_key(heirs)
+    }
+
+    /// The stripes of each, by its key.
+    fn by_key(&self, ids: Vec<Option<BoxId>>) -> BTreeMap<BoxKey, u16> {
+        let mut keys = BTreeMap::new();
+        for (stripe, id) in ids.into_iter().enumerate() {
+            if let Some(key) = id.and_then(|id| self.key(id)) {
+                *keys.entry(key).or_default() |= 1 << stripe;
             }
         }
-        parents
+        keys
     }
 
     /// Boxes with room that are to stand by.

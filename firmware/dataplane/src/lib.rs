@@ -40,6 +40,7 @@ pub use network::{Network, NetworkError};
 pub use plane::{
     Handle, HandleError, MeshConfig, Plane, PlaneConfig, PlaneError, Surroundings, Told, clock_is_set,
 };
+pub use relayed::Passing;
 pub use tun::{Tun, TunError};
 
 /// The largest datagram or packet that any buffer here has to hold, bytes: what a 16-bit length field can say.

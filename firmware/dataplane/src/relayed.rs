@@ -3,6 +3,8 @@
 //! Their UDP checksum is zero, as RFC 6935 lets tunnels do: each lies inside of a sealed message. Plain functions, and
 //! budgets for those who let others relay for them; a relay has no queue, so what is over its budget is dropped.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use mesh::Ula;
@@ -25,6 +27,12 @@ const PAIR_BYTES_PER_S: u64 = 1_250_000;
 
 /// From one box to all others: 20 Mbit/s.
 const BOX_BYTES_PER_S: u64 = 2_500_000;
+
+/// Around a datagram that is passed on, on the line: our own headers within the tunnel, WireGuard's 32 bytes, UDP and IPv6.
+const LINE_BYTES: usize = RELAYED_AT + 32 + HEADERS_BYTES;
+
+/// What may go out at once where the line has a limit, as time at what is left of it: a packet, even where that is little.
+const LINE_BURST: Duration = Duration::from_millis(100);
 
 /// What may come at once, as time at the rate: a keyframe.
 const BURST: Duration = Duration::from_millis(250);
@@ -80,10 +88,42 @@ pub(crate) fn octets(address: Ula) -> [u8; 16] {
     std::net::Ipv6Addr::from(address).octets()
 }
 
-/// How much is passed on, for each pair of boxes and for each box.
-#[derive(Debug, Default)]
+/// What this box passes on between others, shared with whoever keeps the limit of its line: it goes out on the same line
+/// as all that it gives. A clone is the same one.
+#[derive(Clone, Debug)]
+pub struct Passing(Arc<(AtomicU64, AtomicU64)>);
+
+impl Default for Passing {
+    fn default() -> Self {
+        Self(Arc::new((AtomicU64::new(0), AtomicU64::new(u64::MAX))))
+    }
+}
+
+impl Passing {
+    /// Bytes that were passed on so far, with all that is around them on the line.
+    #[must_use]
+    pub fn passed_bytes(&self) -> u64 {
+        self.0.0.load(Ordering::Relaxed)
+    }
+
+    /// How much may be passed on from now on, in bytes per second, beside the bounds for each pair and box; none: as much
+    /// as goes.
+    pub fn allow(&self, bytes_per_s: Option<u64>) {
+        self.0.1.store(bytes_per_s.unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn allowed(&self) -> u64 {
+        self.0.1.load(Ordering::Relaxed)
+    }
+}
+
+/// How much is passed on, for each pair of boxes, for each box, and for all of them.
+#[derive(Debug)]
 pub(crate) struct Budgets {
     pairs: heapless::Vec<Pair, PAIRS_MAX>,
+    passing: Passing,
+    /// When the budget for all of them is full again.
+    full_at: Option<Instant>,
 }
 
 /// Kept as the time at which it is full again; one that is full by now need not be kept.
@@ -97,6 +137,10 @@ struct Pair {
 }
 
 impl Budgets {
+    pub(crate) const fn new(passing: Passing) -> Self {
+        Self { pairs: heapless::Vec::new(), passing, full_at: None }
+    }
+
     /// Whether so many bytes may be passed on from one box to another.
     pub(crate) fn take(&mut self, from: PeerNumber, to: PeerNumber, bytes: usize, now: Instant) -> bool {
         let at = match self.pairs.iter().position(|pair| (pair.from, pair.to) == (from, to)) {
@@ -114,6 +158,20 @@ impl Budgets {
         if full_at.duration_since(now) > BURST || box_full_at.duration_since(now) > BURST {
             return false;
         }
+        let line_bytes = bytes + LINE_BYTES;
+        match self.passing.allowed() {
+            0 => return false,
+            u64::MAX => {}
+            per_s => {
+                let lasts = Duration::from_nanos(line_bytes as u64 * 1_000_000_000 / per_s);
+                let full_at = self.full_at.map_or(now, |full_at| full_at.max(now)) + lasts;
+                if full_at.duration_since(now) > LINE_BURST {
+                    return false;
+                }
+                self.full_at = Some(full_at);
+            }
+        }
+        self.passing.0.0.fetch_add(line_bytes as u64, Ordering::Relaxed);
         self.pairs[at].full_at = full_at;
         self.pairs
             .iter_mut()
@@ -149,6 +207,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_passed_on_keeps_the_limit_of_the_line_and_is_counted() {
+        let passing = Passing::default();
+        let mut budgets = Budgets::new(passing.clone());
+        let start = Instant::now();
+        let mut passed = |from: u64, millis: u64| {
+            let took = (from..from + millis).map(|at| {
+                let now = start + Duration::from_millis(at);
+                u64::from(budgets.take(number(1), number(2), 1000, now))
+                    + u64::from(budgets.take(number(3), number(2), 1000, now))
+            });
+            took.sum::<u64>() * (1000 + LINE_BYTES as u64)
+        };
+        passing.allow(Some(100_000));
+        let first = passed(0, 2_000);
+        assert!((190_000..=212_000).contains(&first), "{first}");
+        passing.allow(Some(0));
+        assert_eq!(passed(2_000, 100), 0);
+        passing.allow(None);
+        let more = passed(2_100, 100);
+        assert!(more > 100_000, "{more}");
+        assert_eq!(passing.passed_bytes(), first + more);
+    }
+
+    #[test]
     fn what_is_written_is_read() {
         let (from, to, named) = (ula("fd00::1"), ula("fd00::2"), ula("fd00::3"));
         let mut bytes = vec![9; RELAYED_AT + 5];
@@ -168,7 +250,7 @@ mod tests {
     #[test]
     fn a_pair_gets_its_rate_and_a_box_twice_that() {
         let start = Instant::now();
-        let mut budgets = Budgets::default();
+        let mut budgets = Budgets::new(Passing::default());
         let mut second = |pairs: &[(u16, u16)], from_ms: u64| {
             let mut passed = vec![0; pairs.len()];
             for ms in from_ms..from_ms + 1000 {
@@ -194,7 +276,7 @@ mod tests {
     #[test]
     fn pairs_are_bounded_and_idle_ones_make_room() {
         let start = Instant::now();
-        let mut budgets = Budgets::default();
+        let mut budgets = Budgets::new(Passing::default());
         let taken = |budgets: &mut Budgets, from: u16, now| {
             (0..100).filter(|to| budgets.take(number(from), number(*to), 100, now)).count()
         };

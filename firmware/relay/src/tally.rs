@@ -23,10 +23,12 @@ pub struct Flow {
     pub takes: u16,
     /// Feeds by which each stripe goes to it just now: two for a moment, while one replaces the other.
     giving: [u8; STRIPES_MAX as usize],
-    /// Those of them that the coordinator planned.
+    /// Those of them that the coordinator planned, or that have the place of one that failed.
     planned: [u8; STRIPES_MAX as usize],
-    /// Feeds to others that have the place of what goes to it: they say that it failed them.
-    replaced: [u8; STRIPES_MAX as usize],
+    /// Stripes of others that have places of what goes to it: they say that it failed them.
+    replaced: u16,
+    /// How many feeds it has asked for: with each of them it takes back what others had.
+    feeds: u32,
 }
 
 /// Those of which there is at least one.
@@ -42,16 +44,17 @@ impl Flow {
         counted(&self.giving)
     }
 
-    /// What of that has its place for itself.
+    /// How many stripes of that have their places for themselves.
     #[must_use]
-    pub fn holds(&self) -> Stripes {
-        self.gives().without(counted(&self.replaced))
+    pub fn holds(&self) -> u32 {
+        self.gives().len().saturating_sub(u32::from(self.replaced))
     }
 
-    /// What of that the coordinator planned.
+    /// How many of these have a place that nobody else can have: the coordinator planned it, or somebody left it.
     #[must_use]
-    pub fn holds_planned(&self) -> Stripes {
-        self.holds().both(counted(&self.planned))
+    pub fn holds_planned(&self) -> u32 {
+        let planned = self.gives().both(counted(&self.planned)).len();
+        planned.saturating_sub(u32::from(self.replaced))
     }
 }
 
@@ -62,8 +65,8 @@ pub(crate) struct Giving {
     child: BoxKey,
     stripes: Stripes,
     planned: bool,
-    /// Whose place it has.
-    instead: Option<BoxKey>,
+    /// Whose place it has, and which feed was that one's last.
+    instead: Option<(BoxKey, u32)>,
     /// It has to make room.
     evicted: Arc<Notify>,
 }
@@ -76,12 +79,19 @@ impl Giving {
         planned: bool,
         instead: Option<BoxKey>,
     ) -> Self {
+        let planned = planned || instead.is_some();
         let evicted = Arc::<Notify>::default();
         if !planned && !stripes.is_empty() {
             tally.loose().push((stripes, Arc::clone(&evicted)));
         }
+        tally.with(&child, |flow| (flow.feeds, flow.replaced) = (flow.feeds.wrapping_add(1), 0));
+        let instead = instead.map(|failed| {
+            let mut feeds = 0;
+            tally.with(&failed, |flow| feeds = flow.feeds);
+            (failed, feeds)
+        });
         let giving = Self { tally, child, stripes, planned, instead, evicted };
-        giving.count(|feeds| feeds.saturating_add(1));
+        giving.count(|feeds| feeds.saturating_add(1), |replaced, stripes| replaced.saturating_add(stripes));
         giving
     }
 
@@ -90,7 +100,7 @@ impl Giving {
         self.evicted.notified().await;
     }
 
-    fn count(&self, change: impl Fn(u8) -> u8) {
+    fn count(&self, change: impl Fn(u8) -> u8, replace: impl FnOnce(u16, u16) -> u16) {
         self.tally.with(&self.child, |flow| {
             for stripe in self.stripes.iter().map(usize::from) {
                 flow.giving.get_mut(stripe).into_iter().for_each(|feeds| *feeds = change(*feeds));
@@ -98,10 +108,11 @@ impl Giving {
                 planned.into_iter().for_each(|feeds| *feeds = change(*feeds));
             }
         });
-        let Some(instead) = &self.instead else { return };
-        self.tally.with(instead, |flow| {
-            for stripe in self.stripes.iter().map(usize::from) {
-                flow.replaced.get_mut(stripe).into_iter().for_each(|feeds| *feeds = change(*feeds));
+        let Some((failed, feeds)) = &self.instead else { return };
+        let stripes = u16::try_from(self.stripes.len()).unwrap_or(u16::MAX);
+        self.tally.with(failed, |flow| {
+            if flow.feeds == *feeds {
+                flow.replaced = replace(flow.replaced, stripes);
             }
         });
     }
@@ -109,7 +120,7 @@ impl Giving {
 
 impl Drop for Giving {
     fn drop(&mut self) {
-        self.count(|feeds| feeds.saturating_sub(1));
+        self.count(|feeds| feeds.saturating_sub(1), u16::saturating_sub);
         self.tally.loose().retain(|(_, evicted)| !Arc::ptr_eq(evicted, &self.evicted));
     }
 }
@@ -223,13 +234,23 @@ mod tests {
         let first = give(failed, 0b0111, true, None);
         let instead = tally.child(&failed.fingerprint());
         assert_eq!(instead, Some(failed));
-        let second = give(child, 0b0001, false, instead);
-        assert_eq!((flow(&failed).gives(), flow(&failed).holds()), (Stripes(0b0111), Stripes(0b0110)));
-        assert_eq!((flow(&child).holds(), flow(&child).holds_planned()), (Stripes(0b0001), Stripes::NONE));
+        let second = give(child, 0b1000, false, instead);
+        assert_eq!(
+            (flow(&failed).gives(), flow(&failed).holds()),
+            (Stripes(0b0111), 2),
+            "a place, of any stripe"
+        );
+        assert_eq!((flow(&child).holds(), flow(&child).holds_planned()), (1, 1));
         drop(second);
-        assert_eq!(flow(&failed).holds_planned(), Stripes(0b0111));
-        drop(first);
-        assert_eq!(flow(&failed).holds(), Stripes::NONE);
+        assert_eq!(flow(&failed).holds_planned(), 3);
+        let third = give(child, 0b0011, false, instead);
+        assert_eq!(flow(&failed).holds(), 1);
+        let back = give(failed, 0b0001, true, None);
+        assert_eq!(flow(&failed).holds(), 3, "it was not gone, and asks again");
+        drop(third);
+        assert_eq!(flow(&failed).holds(), 3);
+        drop((first, back));
+        assert_eq!(flow(&failed).holds(), 0);
     }
 
     #[tokio::test(start_paused = true)]

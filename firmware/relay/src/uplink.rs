@@ -105,6 +105,11 @@ impl Uplink {
         self.spend_line(on_the_line(bytes as u64));
     }
 
+    /// So much went out on the line that is none of the children's; they wait by as much.
+    pub fn handle_passed(&self, line_bytes: u64) {
+        self.spend_line(line_bytes);
+    }
+
     fn spend_line(&self, line_bytes: u64) {
         if let Some(rate) = self.rate().filter(|rate| *rate > 0) {
             let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);

@@ -26,7 +26,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use dataplane::{
-    Handle, HandleError, MeshPeer, Network, PeerConfig, Prefix, PublicKey, Surroundings, Told as PlaneTold,
+    Handle, HandleError, MeshPeer, Network, Passing, PeerConfig, Prefix, PublicKey, Surroundings,
+    Told as PlaneTold,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
@@ -93,6 +94,8 @@ pub(crate) struct Plan {
     pub(crate) meters: Meters,
     /// Asks for boxes that are no peers.
     pub(crate) seeks: Seeks,
+    /// Datagrams between others.
+    pub(crate) passing: Passing,
     /// Of the data plane's thread.
     pub(crate) pulse: Pulse,
 }

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use dataplane::Passing;
 use media::{Packager, PackagerConfig};
 use serde::Serialize;
 use store::{Store, StoreConfig};
@@ -257,6 +258,7 @@ async fn member(
         heard,
         told,
         neighbourhood: watch::Sender::new(Neighbourhood::default()),
+        passing: Passing::default(),
         pulse: pulse.clone(),
     };
     Ok(Some((steward, plan)))
@@ -283,6 +285,7 @@ fn carrying(settings: &Settings, plan: &network::Plan, store: &Arc<Store>) -> Re
         keys: control::keys::Keys::open(&plan.dir)?,
         giving: Arc::new(Giving::open(&settings.data_dir, settings.upload_bps_max)?),
         guarded: settings.guards_line,
+        passing: plan.passing.clone(),
     })?;
     Ok((carriers, door))
 }

@@ -16,6 +16,7 @@
 //! ```
 
 mod forest;
+mod heirs;
 mod improve;
 mod place;
 mod standby;
@@ -30,6 +31,7 @@ use core::ops::Bound::{Excluded, Unbounded};
 use crate::part::{StripeCount, Stripes};
 use crate::score::{self, Facts};
 use forest::{Forest, Node};
+use heirs::Legacy;
 pub use standby::StandBy;
 
 /// Boxes of one stream; one more is not taken.
@@ -143,19 +145,21 @@ impl Assigner {
         if id == self.origin || !self.forest.contains(id) {
             return;
         }
+        let legacies = self.legacies(id);
         let mut orphans = Vec::new();
         for stripe in self.load.stripes.all().iter() {
-            let parent = self.forest.parent(id, stripe);
             self.cut(id, stripe);
-            let mut children = self.forest.children(id, stripe);
+            let children = self.forest.children(id, stripe);
             children.iter().for_each(|child| self.cut(*child, stripe));
-            // Whoever can give most takes the place.
-            children.sort_by_key(|child| Reverse(self.forest.strength(*child)));
-            if let (Some(parent), Some(heir)) = (parent, children.first()) {
-                self.join(*heir, stripe, parent);
-                children.remove(0);
-            }
             orphans.extend(children.into_iter().map(|child| (child, stripe)));
+        }
+        // They turn to their heirs by themselves, before anybody plans.
+        for Legacy { child, stripe, heir } in legacies {
+            if self.free(heir) > 0 && self.forest.depth(heir, stripe).is_some() {
+                self.ensure_gives(heir, stripe);
+                self.join(child, stripe, heir);
+                orphans.retain(|orphan| *orphan != (child, stripe));
+            }
         }
         self.waiting.remove(&(Reverse(self.forest.strength(id)), id));
         self.forest.remove(id);

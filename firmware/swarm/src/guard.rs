@@ -20,8 +20,10 @@ pub const TARGET_MS: u64 = 10;
 pub const YIELD_MS: u64 = 30;
 /// Minutes over which the empty line's round trip is remembered (RFC 6817 2.4.2: BASE_HISTORY is 10).
 const BASE_MINUTES: usize = 10;
-/// Samples of which the least counts as current (RFC 6817 2.4.2: CURRENT_FILTER): one alone is often late by chance.
-const CURRENT_SAMPLES: usize = 3;
+/// Samples of which the least counts as current (RFC 6817 2.4.2: CURRENT_FILTER): some are late by chance, since a machine
+/// was busy and not the line. Six at ten a second look no farther back than three at five, and are late all together less
+/// often.
+const CURRENT_SAMPLES: usize = 6;
 const MINUTE_MS: u64 = 60_000;
 /// Rises by so much each second while the line is empty and the rate is far below what was too much.
 const RISE_FAR_PER_MILLE: u64 = 80;
@@ -45,6 +47,9 @@ const DRAIN_PERCENT: [u64; 3] = [85, 75, 60];
 /// cause is there to stay.
 const BACK_PERCENT: [u64; 3] = [95, 85, 60];
 const AGAIN_MS: u64 = 4_000;
+/// After that it is known for so long that the rate was too much. A single queue may be anybody's, and the line carries what
+/// it carried before.
+const SURE_MS: u64 = 60_000;
 /// Probes lost in a row that count as a full queue.
 const LOST: u32 = 2;
 /// A rate that is used by less than this doesn't rise (RFC 6817 2.4.1: ALLOWED_INCREASE): nobody knows what it'd do.
@@ -97,6 +102,8 @@ pub struct Guard {
     yielded_at: Option<Millis>,
     /// How often before that, shortly after each other.
     yielded_before: usize,
+    /// When it did so again, and sending was the cause.
+    sure_at: Option<Millis>,
     /// The rate that it goes back to.
     back_bps: Option<u64>,
     last: Option<Millis>,
@@ -120,6 +127,7 @@ impl Guard {
             ceiling_bps: None,
             yielded_at: None,
             yielded_before: 0,
+            sure_at: None,
             back_bps: None,
             last: None,
             proven_bps: proven_bps.unwrap_or(0),
@@ -137,7 +145,7 @@ impl Guard {
     }
 
     /// A probe of the line came back: to the first router that answers, or to the coordinator. `sent_bps` is what the
-    /// box sent for others since the probe before. A few each second.
+    /// box sent for others since the probe before. Ten each second.
     pub fn handle_probe(&mut self, round_trip_ms: u64, sent_bps: u64, now: Millis) {
         self.lost = 0;
         self.remember(round_trip_ms, now);
@@ -152,7 +160,7 @@ impl Guard {
             if let Some(back) = self.back_bps.take() {
                 self.rate_bps = self.rate_bps.max(back.min(self.settings.limit_bps));
             }
-            self.adapt(queue, sent_bps, took);
+            self.adapt(queue, sent_bps, took, now);
         }
     }
 
@@ -227,6 +235,9 @@ impl Guard {
         let back = share(self.rate_bps, BACK_PERCENT, self.yielded_before);
         // and says nothing of what the line carries.
         if self.uses(sent_bps) {
+            if again || self.is_sure(now) {
+                self.sure_at = Some(now);
+            }
             self.ceiling_bps = Some(used);
             // A queue that stays is not this box's: what the line carries is seen when that is over.
             self.proven_bps = if again { self.proven_bps } else { self.proven_bps.min(used) };
@@ -236,12 +247,21 @@ impl Guard {
         self.current.clear();
     }
 
+    /// Whether it is known that the line does not carry more than the ceiling.
+    fn is_sure(&self, now: Millis) -> bool {
+        self.sure_at.is_some_and(|at| now.since(at) < SURE_MS)
+    }
+
     /// Whether what is allowed is used, so that what is seen of the line comes of it.
     const fn uses(&self, sent_bps: u64) -> bool {
         sent_bps >= self.rate_bps / 1000 * USED_PER_MILLE
     }
 
-    fn adapt(&mut self, queue: u64, sent_bps: u64, took: u64) {
+    fn adapt(&mut self, queue: u64, sent_bps: u64, took: u64, now: Millis) {
+        let is_sure = self.is_sure(now);
+        if is_sure && queue > TARGET_MS && self.uses(sent_bps) {
+            self.sure_at = Some(now);
+        }
         let limit = self.settings.limit_bps;
         if let Some(ceiling) = &mut self.ceiling_bps {
             *ceiling += *ceiling / 1000 * FORGET_PER_MILLE * took / 1000;
@@ -253,6 +273,7 @@ impl Guard {
             let near = self.ceiling_bps.is_some_and(near);
             let is_proven = self.rate_bps < self.proven_bps;
             let step = match (near, is_proven) {
+                (true, true) if !is_sure => RISE_PROVEN_PER_MILLE,
                 (true, _) => RISE_NEAR_PER_MILLE,
                 (false, true) => RISE_PROVEN_PER_MILLE,
                 (false, false) => RISE_FAR_PER_MILLE,

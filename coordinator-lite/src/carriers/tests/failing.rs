@@ -96,7 +96,9 @@ fn whom_two_miss_is_taken_for_gone_until_it_asks() {
     mesh.ask(giver);
     mesh.settle();
     mesh.check_served();
-    assert!(!children(&mesh, giver).is_empty(), "it gives again");
+    let all = mesh.boxes.clone().into_keys().filter(|n| *n != giver);
+    let mut answers = all.map(|n| mesh.ask(n)).collect::<Vec<_>>().into_iter();
+    assert!(answers.any(|answer| mesh.names(&answer).contains(&giver)), "it may give again");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::exchange::{Exchange, Inbound, PeerNumber, Sign, Source, Way};
 use crate::filter::{self, Filter};
 use crate::link::{Batches, Hop, Link};
 use crate::packet::Header;
-use crate::relayed::{self, Budgets, HEADERS_BYTES, RELAYED_AT};
+use crate::relayed::{self, Budgets, HEADERS_BYTES, Passing, RELAYED_AT};
 use crate::{DATAGRAM_BYTES_MAX, SPARE_BYTES, vnet};
 
 /// Before each datagram on the pair of sockets: the mesh address of the box that it is for, or from.
@@ -43,6 +43,8 @@ pub struct MeshConfig {
     pub told: watch::Sender<Option<Told>>,
     /// Gets addresses of the mesh that packets are for, and that no peer has or one without a session; each now and then.
     pub sought: mpsc::Sender<Ula>,
+    /// What this box passes on between others.
+    pub passing: Passing,
 }
 
 /// Where this box can be reached, for the coordinator.
@@ -95,7 +97,7 @@ impl Boxes {
             told: config.told,
             sought,
             filter: config.filter,
-            budgets: Budgets::default(),
+            budgets: Budgets::new(config.passing),
             packet: room(),
             frame: room(),
             inner: vec![0; vnet::LEN + DATAGRAM_BYTES_MAX + SPARE_BYTES].into(),
@@ -209,7 +211,7 @@ impl Boxes {
         };
         let Some(hop) = straight(tools.exchange, to).filter(|_| to != from) else { return };
         if !self.budgets.take(from, to, len, tools.now) {
-            tracing::trace!(bytes = len, "over a pair's budget");
+            tracing::trace!(bytes = len, "over a budget");
             return;
         }
         let written = relayed::write_relayed(packet, self.address, named, What::Forwarded, source, len);

@@ -20,8 +20,12 @@ use wire::stun::{self, Transaction};
 use super::Carriers;
 use crate::control::keys::random;
 
-/// As the guard wants them: a few each second.
-const PROBE_EVERY: Duration = Duration::from_millis(200);
+/// As the guard wants them: ten each second, which are 8 kbit/s.
+const PROBE_EVERY: Duration = Duration::from_millis(100);
+/// Between two looks at what was passed on between others.
+const PASSED_EVERY: Duration = Duration::from_millis(100);
+/// At least one in so many of a line's bits may be passed on, whatever children take.
+const PASSED_SHARE_MIN: u64 = 20;
 /// An answer that is later counts as none.
 const LOST_AFTER: Duration = Duration::from_secs(1);
 /// After an address that can't be found, or an answer that does not come.
@@ -31,7 +35,7 @@ const LIMIT_BPS: u64 = 100_000_000;
 /// Below this rate of giving there is nothing to guard.
 const IDLE_BPS: u64 = 50_000;
 /// Looks in a row with nothing to guard: then it begins anew.
-const IDLE_AFTER: u32 = 10;
+const IDLE_AFTER: u32 = 20;
 /// Answers in a row that may be missing before the coordinator counts as away, and not the line as full.
 const AWAY_AFTER: u32 = 10;
 
@@ -45,6 +49,27 @@ pub(super) async fn guard(carriers: Arc<Carriers>) {
         }
         tokio::time::sleep(AGAIN_AFTER).await;
     }
+}
+
+/// What this box passes on between others has what its own children leave of the line, and at least a little, so that boxes
+/// which begin to talk to each other can; when the friend gives nothing, it has nothing. Never ends.
+pub(super) async fn count_passed(carriers: Arc<Carriers>) {
+    let mut every = interval(PASSED_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut sent, mut passed, mut given_bps) = (Sent::now(&carriers), carriers.passing.passed_bytes(), 0);
+    loop {
+        every.tick().await;
+        let before = std::mem::replace(&mut sent, Sent::now(&carriers));
+        let more = std::mem::replace(&mut passed, carriers.passing.passed_bytes());
+        carriers.uplink.handle_passed(passed - more);
+        given_bps = (given_bps * 3 + before.bps(&sent)) / 4;
+        carriers.passing.allow(carriers.uplink.rate().map(|rate| left(rate, given_bps) / 8));
+    }
+}
+
+/// Of a line's rate, when so much goes to children.
+fn left(rate_bps: u64, given_bps: u64) -> u64 {
+    rate_bps.saturating_sub(given_bps).max(rate_bps / PASSED_SHARE_MIN)
 }
 
 /// What was given so far, and when.

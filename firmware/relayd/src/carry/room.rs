@@ -65,9 +65,7 @@ impl Carriers {
             }
         }
         (given.all, given.at_most) = line.slots(stripe_bps(self.bitrate(name), of));
-        let fitting = given.fitting(stripes, planned || instead.is_some()).ok_or(Refused::NoRoom)?;
-        // A place that was taken needs no other.
-        Ok(if planned { fitting } else { (fitting.0, 0) })
+        given.fitting(stripes, planned || instead.is_some()).ok_or(Refused::NoRoom)
     }
 
     /// From the guard: what may be given from now on.
@@ -140,9 +138,9 @@ impl Slots {
                 slots.own = flow.gives();
             } else {
                 let failed = instead.filter(|(failed, _)| *failed == key.fingerprint());
-                let free = failed.map_or(Stripes::NONE, |(_, stripes)| stripes);
-                slots.of_them += flow.holds().without(free).len();
-                slots.planned += flow.holds_planned().without(free).len();
+                let free = failed.map_or(0, |(_, stripes)| stripes.len());
+                slots.of_them += flow.holds().saturating_sub(free);
+                slots.planned += flow.holds_planned().saturating_sub(free);
             }
         }
         slots

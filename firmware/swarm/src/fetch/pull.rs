@@ -187,7 +187,8 @@ impl Fetch {
             let doubted = self.settling || now < flight.seen.plus(DOUBTED_MS);
             let lacks = doubted && self.tells(id, flight.id) && !flight.claims.contains_key(&id);
             let comes = owes == Some(id) && !passed || lacks;
-            if comes || !parent.listed || parent.is_banned() || full || !again || asked || soon {
+            let gone = parent.is_lost(now);
+            if comes || gone || !parent.listed || parent.is_banned() || full || !again || asked || soon {
                 return None;
             }
             let claims = flight.claims.get(&id).is_some_and(|stripes| stripes.contains(stripe));

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::*;
 
-const EVERY_MS: u64 = 200;
+const EVERY_MS: u64 = 100;
 
 /// An uplink whose modem queues up to 500 ms; 20 ms to the router beyond it.
 struct Line {
@@ -116,18 +116,30 @@ fn a_queue_that_was_chance_costs_little_and_one_that_stays_costs_more() {
         guard.allowed_bps() * 100 / before
     };
     let is = |left: u64, percent: u64| assert!(left.abs_diff(percent) <= 5, "{left} for {percent}");
-    probe(0, 10);
-    // Three in a row are no chance: the least of them counts.
-    is(probe(40, 2), 100);
+    probe(0, 20);
+    // Six in a row are no chance: the least of them counts.
+    is(probe(40, 5), 100);
     is(probe(40, 1), 85);
     // And then nearly all of it, 95 of 100.
-    is(probe(0, 4), 112);
+    is(probe(0, 8), 112);
     // A long queue; and then 85 of 100, since it is the second.
-    is(probe(120, 3), 60);
-    is(probe(0, 4), 142);
+    is(probe(120, 6), 60);
+    is(probe(0, 8), 142);
     // After the third it stays where it is.
-    is(probe(40, 3), 60);
-    is(probe(0, 4), 103);
+    is(probe(40, 6), 60);
+    is(probe(0, 8), 103);
+}
+
+#[test]
+fn after_a_single_queue_the_line_is_soon_used_as_before() {
+    let mut line = Line::new(20_000_000, 4_850_000);
+    line.run(60_000);
+    line.household_bps = 19_000_000;
+    line.run(1_000);
+    assert!(line.guard.allowed_bps() < 4_400_000, "{}", line.guard.allowed_bps());
+    line.household_bps = 0;
+    line.run(4_000);
+    assert!(line.guard.allowed_bps() > 4_600_000, "{}", line.guard.allowed_bps());
 }
 
 #[test]
