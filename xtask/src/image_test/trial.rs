@@ -315,8 +315,7 @@ fn settled(guest: &mut Guest, stop: &Stop) -> Result<()> {
     Ok(())
 }
 
-/// Until systemd has run generators and read units. It opens the watchdog on the way, and feeds it only after that: a machine
-/// that takes longer than the watchdog's time for it starts for ever.
+/// Until systemd has run generators and read units. It opens the watchdog on the way, and feeds it only after that.
 fn unfed(guest: &mut Guest) -> Result<f64> {
     let names = "UserspaceTimestampMonotonic,UnitsLoadFinishTimestampMonotonic";
     let said = guest.sh(&format!("systemctl show --value --property {names}"))?;
