@@ -67,7 +67,8 @@ mkdir -p .old
 pivot_root . .old
 umount -l /.old
 rmdir /.old
-exec env -i container=relaybox PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"
+# The kernel is not its own: without this right systemd loads no modules, which Debian 13 would have it try.
+exec setpriv --bounding-set=-sys_module --inh-caps=-sys_module env -i container=relaybox PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"
 "#;
 
 pub(super) struct Machine {
