@@ -91,7 +91,7 @@ impl Giving {
             (failed, feeds)
         });
         let giving = Self { tally, child, stripes, planned, instead, evicted };
-        giving.count(|feeds| feeds.saturating_add(1), |replaced, stripes| replaced.saturating_add(stripes));
+        giving.count(|feeds| feeds.saturating_add(1), u16::saturating_add);
         giving
     }
 
