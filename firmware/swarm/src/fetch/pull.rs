@@ -181,7 +181,9 @@ impl Fetch {
             });
             let asked = flight.asked.contains_key(&id);
             let lively = parent.heard.is_some_and(|heard| now.since(heard) < LIVELY_MS);
-            let soon = lively && parent.newest < Some(flight.id);
+            // What it has newest is known of one with a feed alone: answers to pulls do not tell.
+            let fed = || self.feeds.values().any(|feed| feed.parent == id && feed.opened_at().is_some());
+            let soon = lively && parent.newest < Some(flight.id) && fed();
             // Whoever has a feed says at once when a part is whole there. Where many begin at once, asking all of them
             // for what none of them has takes the line from what they wait for.
             let doubted = self.settling || now < flight.seen.plus(DOUBTED_MS);
