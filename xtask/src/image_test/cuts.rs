@@ -1,6 +1,5 @@
-//! Power cuts: QEMU is killed at random moments of first starts, of running while a friend changes wishes, and of the start
-//! after that, as where power comes back and goes again. The box has to start after each, or after the two of them, be in
-//! its mesh as the box that it was, and have everything that it said it has.
+//! Power cuts: QEMU is killed at random moments of first starts, and of running while a friend changes wishes. After each
+//! the box has to start, be in its mesh as the box that it was, and have everything that it said it has.
 //!
 //! What QEMU wrote is in the file when it is killed, so what a card loses that lies about flushing is not tried here. That
 //! enough cuts hit a moment of writing is asserted by QEMU's own statistics, since a cut that never hurts proves nothing.
@@ -25,8 +24,6 @@ const WRITING_PERCENT_MIN: u32 = 40;
 const AIM_LIMIT: Duration = Duration::from_secs(30);
 /// How often QEMU is asked.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// On one card, how often it is cut while it runs, and again while it starts after that.
-const ROUNDS: usize = 2;
 /// While wishes are changed.
 const RUNNING_MAX: Duration = Duration::from_secs(8);
 const WISH_LIMIT: Duration = Duration::from_secs(60);
@@ -64,7 +61,7 @@ struct Known {
 }
 
 impl Cuts {
-    /// One card after the other: cut while it starts for the first time, and then in rounds.
+    /// One card after the other: cut while it starts for the first time, and once more while it runs.
     pub(super) fn run(self, trial: &Trial<'_>, image: &Path) -> Result<()> {
         let mut series = Series {
             dice: Dice::new(self.seed),
@@ -74,7 +71,7 @@ impl Cuts {
             stop: trial.stop,
         };
         let mut cards = 0;
-        while !series.is_done() {
+        while series.struck.len() < series.count {
             ensure!(!trial.stop.wanted(), "stopped after {} cuts", series.struck.len());
             cards += 1;
             // Each invite is for one box.
@@ -110,43 +107,21 @@ impl Series<'_> {
         }
         let began = Instant::now();
         let mut guest = trial.start("the start")?;
-        let mut studio = verify(trial, &mut guest, &mut known)?;
+        let studio = verify(trial, &mut guest, &mut known)?;
         self.first_start.get_or_insert(began.elapsed());
-        for _ in 0..ROUNDS {
-            if self.is_done() {
-                break;
-            }
-            (guest, studio) = self.round(trial, guest, studio, &mut known)?;
+        if self.struck.len() < self.count {
+            let wishing = Wishing::start(studio);
+            guest.wait("a wish is kept", WISH_LIMIT, self.stop, |_| {
+                ensure!(wishing.has_begun(), "none is");
+                Ok(())
+            })?;
+            self.cut(guest, RUNNING_MAX, "of running", || wishing.let_go())?;
+            known.said = Some(wishing.finish()?);
+            guest = trial.start("the start after that")?;
+            verify(trial, &mut guest, &mut known)?;
         }
         guest.kill();
         Ok(())
-    }
-
-    /// A cut while it runs, and one while it starts after that.
-    fn round(
-        &mut self,
-        trial: &Trial<'_>,
-        mut guest: Guest,
-        studio: Studio,
-        known: &mut Known,
-    ) -> Result<(Guest, Studio)> {
-        let wishing = Wishing::start(studio);
-        guest.wait("a wish is kept", WISH_LIMIT, self.stop, |_| {
-            ensure!(wishing.has_begun(), "none is");
-            Ok(())
-        })?;
-        self.cut(guest, RUNNING_MAX, "of running", || wishing.let_go())?;
-        known.said = Some(wishing.finish()?);
-        if let (false, Some(whole)) = (self.is_done(), self.first_start) {
-            self.cut(trial.power_on()?, whole, "of the start after that", || ())?;
-        }
-        let mut guest = trial.start("the start after that")?;
-        let studio = verify(trial, &mut guest, known)?;
-        Ok((guest, studio))
-    }
-
-    fn is_done(&self) -> bool {
-        self.struck.len() >= self.count
     }
 
     /// Pulls the plug at a random moment of this time; by the dice, every second one waits from there on for a write.
