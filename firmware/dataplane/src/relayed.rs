@@ -31,7 +31,7 @@ const BOX_BYTES_PER_S: u64 = 2_500_000;
 /// Around a datagram that is passed on, on the line: our own headers within the tunnel, WireGuard's 32 bytes, UDP and IPv6.
 const LINE_BYTES: usize = RELAYED_AT + 32 + HEADERS_BYTES;
 
-/// What may go out at once where the line has a limit, as time at what is left of it: a packet, even where that is little.
+/// How far ahead of what is left of the line it may be, as time: a packet passes even where little is left.
 const LINE_BURST: Duration = Duration::from_millis(100);
 
 /// What may come at once, as time at the rate: a keyframe.
@@ -164,11 +164,11 @@ impl Budgets {
             u64::MAX => {}
             per_s => {
                 let lasts = Duration::from_nanos(line_bytes as u64 * 1_000_000_000 / per_s);
-                let full_at = self.full_at.map_or(now, |full_at| full_at.max(now)) + lasts;
-                if full_at.duration_since(now) > LINE_BURST {
+                let before = self.full_at.map_or(now, |full_at| full_at.max(now));
+                if before.duration_since(now) > LINE_BURST {
                     return false;
                 }
-                self.full_at = Some(full_at);
+                self.full_at = Some(before + lasts);
             }
         }
         self.passing.0.0.fetch_add(line_bytes as u64, Ordering::Relaxed);
@@ -224,10 +224,14 @@ mod tests {
         assert!((190_000..=212_000).contains(&first), "{first}");
         passing.allow(Some(0));
         assert_eq!(passed(2_000, 100), 0);
+        // A line of 100 kbit/s, and a twentieth of it: one packet now and then, and not none.
+        passing.allow(Some(625));
+        let few = passed(10_000, 10_000);
+        assert!((5_000..=8_000).contains(&few), "{few}");
         passing.allow(None);
-        let more = passed(2_100, 100);
+        let more = passed(30_000, 100);
         assert!(more > 100_000, "{more}");
-        assert_eq!(passing.passed_bytes(), first + more);
+        assert_eq!(passing.passed_bytes(), first + few + more);
     }
 
     #[test]
