@@ -14,7 +14,6 @@ mod wish;
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -217,11 +216,7 @@ fn keep(wish: Wish, secrets: &Secrets, args: &Args) -> Result<()> {
         secrets::replace(&args.kept.join("invite"), invite.as_bytes(), 0o600)?;
     }
     if let Some(pin) = &secrets.pin {
-        let path = args.data_dir.join("pin");
-        secrets::replace(&path, format!("{pin}\n").as_bytes(), 0o600)?;
-        let meta = fs::metadata(&args.data_dir);
-        let meta = meta.with_context(|| format!("looking at {}", args.data_dir.display()))?;
-        chown(&path, Some(meta.uid()), Some(meta.gid())).context("giving the PIN to the daemon")?;
+        secrets::replace(&args.data_dir.join("pin"), format!("{pin}\n").as_bytes(), 0o600)?;
     }
     println!("taken over from the card: {}", said(&wish, secrets));
     Ok(())

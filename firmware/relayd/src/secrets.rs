@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -23,6 +23,7 @@ const KEY_CHARACTERS: usize = 24;
 const KEY_ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 const KEY_BYTES_MAX: usize = 128;
 const PIN_DIGITS: usize = 6;
+const ROOT: u32 = 0;
 
 /// A secret text that no log shows.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,7 +199,8 @@ fn random_below<const N: usize>(bound: u8) -> Result<[u8; N]> {
     Ok(picks)
 }
 
-/// Replaces a file whole, or leaves it as it was.
+/// Replaces a file whole, or leaves it as it was. What root writes belongs to whom the folder belongs, from the first moment
+/// on: a daemon that can't read its own PIN after a power cut never starts again.
 pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     let beside = path.with_extension("new");
     let write = || -> std::io::Result<()> {
@@ -206,12 +208,16 @@ pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> Result<()> {
         let _ = fs::remove_file(&beside);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
         file.write_all(content)?;
+        let folder = path.parent().map(fs::File::open).transpose()?;
+        if let Some(folder) = &folder
+            && file.metadata()?.uid() == ROOT
+        {
+            let owner = folder.metadata()?;
+            fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+        }
         file.sync_all()?;
         fs::rename(&beside, path)?;
-        match path.parent() {
-            Some(parent) => fs::File::open(parent)?.sync_all(),
-            None => Ok(()),
-        }
+        folder.map_or(Ok(()), |folder| folder.sync_all())
     };
     write().with_context(|| format!("writing {}", path.display()))
 }
@@ -245,6 +251,22 @@ mod tests {
         assert_eq!(again.find("wrong"), None);
         assert_eq!(again.find(""), None);
         assert_eq!(fs::metadata(dir.join("streams.toml")).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    /// Only root can see it; for others it says no more than that files are written.
+    #[test]
+    fn what_root_writes_belongs_to_the_folders_owner() {
+        let dir = scratch("owner");
+        let is_root = fs::metadata(&dir).unwrap().uid() == ROOT;
+        if is_root {
+            std::os::unix::fs::chown(&dir, Some(4711), Some(4712)).unwrap();
+        }
+        let path = dir.join("pin");
+        replace(&path, b"1234\n", 0o600).unwrap();
+        let (meta, of_dir) = (fs::metadata(&path).unwrap(), fs::metadata(&dir).unwrap());
+        assert_eq!((meta.uid(), meta.gid()), (of_dir.uid(), of_dir.gid()));
+        assert_eq!(meta.permissions().mode() & 0o777, 0o600);
         fs::remove_dir_all(dir).unwrap();
     }
 
