@@ -21,6 +21,7 @@ pub mod filter;
 pub mod key;
 mod link;
 mod network;
+mod outgoing;
 pub mod packet;
 mod peer;
 pub mod plane;
@@ -37,10 +38,10 @@ pub use exchange::{Exchange, Inbound, MeshPeer, PeerConfig, PeerStats};
 pub use filter::Filter;
 pub use key::{PresharedKey, PrivateKey, PublicKey};
 pub use network::{Network, NetworkError};
+pub use outgoing::Outgoing;
 pub use plane::{
     Handle, HandleError, MeshConfig, Plane, PlaneConfig, PlaneError, Surroundings, Told, clock_is_set,
 };
-pub use relayed::Passing;
 pub use tun::{Tun, TunError};
 
 /// The largest datagram or packet that any buffer here has to hold, bytes: what a 16-bit length field can say.

@@ -26,6 +26,7 @@ pub(crate) use batch::Batches;
 use extra::Extra;
 
 use crate::DATAGRAM_BYTES_MAX;
+use crate::packet::UDP_HEADER_BYTES;
 
 /// Messages taken by one call; each may hold up to 64 datagrams.
 pub(crate) const RECEIVE_BATCH: usize = 16;
@@ -64,6 +65,9 @@ pub(crate) struct Link {
     port: u16,
 }
 
+const IPV4_HEADER_BYTES: usize = 20;
+const IPV6_HEADER_BYTES: usize = 40;
+
 /// From which socket to which place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Hop {
@@ -83,6 +87,8 @@ pub(crate) struct Socket {
     state: UdpSocketState,
     /// Datagrams that could not be sent.
     unsent: Cell<u64>,
+    /// Bytes of those that could, with their headers, since somebody took the count.
+    sent: Cell<u64>,
     gso_reported: Cell<bool>,
     /// There is no `recvmmsg`.
     singly: Cell<bool>,
@@ -149,6 +155,12 @@ impl Link {
     pub(crate) fn unsent(&self) -> u64 {
         let main = [&self.v4, &self.v6].into_iter().flatten().map(|socket| socket.unsent.get()).sum::<u64>();
         main + self.extra.unsent()
+    }
+
+    /// Bytes of all datagrams that were sent since the last call, with their headers of UDP and IP.
+    pub(crate) fn take_sent(&self) -> u64 {
+        let main = [&self.v4, &self.v6].into_iter().flatten();
+        main.chain(self.extra.sockets()).map(|socket| socket.sent.take()).sum()
     }
 
     /// The most datagrams that go out in one call.
@@ -294,7 +306,11 @@ impl Socket {
             Err(error) if !matches!(Errno::from_io_error(&error), Some(Errno::IO | Errno::INVAL)) => send(),
             result => result,
         };
-        result.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+        result.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        let datagrams = contents.len().div_ceil(segment_size.unwrap_or(usize::MAX).max(1));
+        let headers = UDP_HEADER_BYTES + if to.is_ipv4() { IPV4_HEADER_BYTES } else { IPV6_HEADER_BYTES };
+        self.sent.set(self.sent.get() + (contents.len() + datagrams * headers) as u64);
+        Ok(())
     }
 
     fn count(&self, error: Errno, datagrams: usize, to: SocketAddr) {
@@ -362,6 +378,7 @@ fn open(address: IpAddr, port: u16, buffer_bytes: Option<usize>) -> io::Result<S
         socket,
         state,
         unsent: Cell::new(0),
+        sent: Cell::new(0),
         gso_reported: Cell::new(false),
         singly: Cell::new(false),
     })

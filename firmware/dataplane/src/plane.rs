@@ -222,6 +222,9 @@ impl Plane {
                 readable.device = self.flow.take_frames()?;
             }
             self.flow.handle_timeout(self.poll.registry());
+            if let Some(boxes) = &self.flow.boxes {
+                boxes.outgoing.note_sent(self.flow.link.take_sent());
+            }
             let Traffic { packets_in, packets_out, .. } = self.flow.traffic;
             eagerness.note(packets_in + packets_out, Instant::now());
         }

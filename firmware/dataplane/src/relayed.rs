@@ -3,14 +3,13 @@
 //! Their UDP checksum is zero, as RFC 6935 lets tunnels do: each lies inside of a sealed message. Plain functions, and
 //! budgets for those who let others relay for them; a relay has no queue, so what is over its budget is dropped.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use mesh::Ula;
 use mesh::message::{RELAY_HEAD_BYTES, What};
 
 use crate::exchange::PeerNumber;
+use crate::outgoing::Outgoing;
 use crate::packet::{Header, UDP, UDP_HEADER_BYTES};
 
 /// Headers of IPv6 and UDP.
@@ -88,40 +87,11 @@ pub(crate) fn octets(address: Ula) -> [u8; 16] {
     std::net::Ipv6Addr::from(address).octets()
 }
 
-/// What this box passes on between others, shared with whoever keeps the limit of its line: it goes out on the same line
-/// as all that it gives. A clone is the same one.
-#[derive(Clone, Debug)]
-pub struct Passing(Arc<(AtomicU64, AtomicU64)>);
-
-impl Default for Passing {
-    fn default() -> Self {
-        Self(Arc::new((AtomicU64::new(0), AtomicU64::new(u64::MAX))))
-    }
-}
-
-impl Passing {
-    /// Bytes that were passed on so far, with all that is around them on the line.
-    #[must_use]
-    pub fn passed_bytes(&self) -> u64 {
-        self.0.0.load(Ordering::Relaxed)
-    }
-
-    /// How much may be passed on from now on, in bytes per second, beside the bounds for each pair and box; none: as much
-    /// as goes.
-    pub fn allow(&self, bytes_per_s: Option<u64>) {
-        self.0.1.store(bytes_per_s.unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    fn allowed(&self) -> u64 {
-        self.0.1.load(Ordering::Relaxed)
-    }
-}
-
 /// How much is passed on, for each pair of boxes, for each box, and for all of them.
 #[derive(Debug)]
 pub(crate) struct Budgets {
     pairs: heapless::Vec<Pair, PAIRS_MAX>,
-    passing: Passing,
+    outgoing: Outgoing,
     /// When the budget for all of them is full again.
     full_at: Option<Instant>,
 }
@@ -137,8 +107,8 @@ struct Pair {
 }
 
 impl Budgets {
-    pub(crate) const fn new(passing: Passing) -> Self {
-        Self { pairs: heapless::Vec::new(), passing, full_at: None }
+    pub(crate) const fn new(outgoing: Outgoing) -> Self {
+        Self { pairs: heapless::Vec::new(), outgoing, full_at: None }
     }
 
     /// Whether so many bytes may be passed on from one box to another.
@@ -159,7 +129,7 @@ impl Budgets {
             return false;
         }
         let line_bytes = bytes + LINE_BYTES;
-        match self.passing.allowed() {
+        match self.outgoing.allowed() {
             0 => return false,
             u64::MAX => {}
             per_s => {
@@ -171,7 +141,7 @@ impl Budgets {
                 self.full_at = Some(before + lasts);
             }
         }
-        self.passing.0.0.fetch_add(line_bytes as u64, Ordering::Relaxed);
+        self.outgoing.note_passed(line_bytes as u64);
         self.pairs[at].full_at = full_at;
         self.pairs
             .iter_mut()
@@ -208,8 +178,8 @@ mod tests {
 
     #[test]
     fn what_is_passed_on_keeps_the_limit_of_the_line_and_is_counted() {
-        let passing = Passing::default();
-        let mut budgets = Budgets::new(passing.clone());
+        let outgoing = Outgoing::default();
+        let mut budgets = Budgets::new(outgoing.clone());
         let start = Instant::now();
         let mut passed = |from: u64, millis: u64| {
             let took = (from..from + millis).map(|at| {
@@ -219,19 +189,19 @@ mod tests {
             });
             took.sum::<u64>() * (1000 + LINE_BYTES as u64)
         };
-        passing.allow(Some(100_000));
+        outgoing.allow(Some(100_000));
         let first = passed(0, 2_000);
         assert!((190_000..=212_000).contains(&first), "{first}");
-        passing.allow(Some(0));
+        outgoing.allow(Some(0));
         assert_eq!(passed(2_000, 100), 0);
         // A line of 100 kbit/s, and a twentieth of it: one packet now and then, and not none.
-        passing.allow(Some(625));
+        outgoing.allow(Some(625));
         let few = passed(10_000, 10_000);
         assert!((5_000..=8_000).contains(&few), "{few}");
-        passing.allow(None);
+        outgoing.allow(None);
         let more = passed(30_000, 100);
         assert!(more > 100_000, "{more}");
-        assert_eq!(passing.passed_bytes(), first + few + more);
+        assert_eq!(outgoing.passed_bytes(), first + few + more);
     }
 
     #[test]
@@ -254,7 +224,7 @@ mod tests {
     #[test]
     fn a_pair_gets_its_rate_and_a_box_twice_that() {
         let start = Instant::now();
-        let mut budgets = Budgets::new(Passing::default());
+        let mut budgets = Budgets::new(Outgoing::default());
         let mut second = |pairs: &[(u16, u16)], from_ms: u64| {
             let mut passed = vec![0; pairs.len()];
             for ms in from_ms..from_ms + 1000 {
@@ -280,7 +250,7 @@ mod tests {
     #[test]
     fn pairs_are_bounded_and_idle_ones_make_room() {
         let start = Instant::now();
-        let mut budgets = Budgets::new(Passing::default());
+        let mut budgets = Budgets::new(Outgoing::default());
         let taken = |budgets: &mut Budgets, from: u16, now| {
             (0..100).filter(|to| budgets.take(number(from), number(*to), 100, now)).count()
         };

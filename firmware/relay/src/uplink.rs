@@ -1,6 +1,6 @@
 //! What all children together may get: a rate, kept by making senders wait. Refuses to choose it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use swarm::score::{acknowledges, on_the_line};
@@ -18,6 +18,8 @@ const ON_TIME: Duration = Duration::from_millis(250);
 /// When all were late for so long, there is more than the line carries, or was once: then what is late is left out, until
 /// the line is on time again (as CoDel does it with packets, RFC 8289).
 const LATE_FOR: Duration = Duration::from_millis(600);
+/// What was booked may be on its way for so long before it counts as what nobody sent.
+const ON_ITS_WAY: Duration = Duration::from_millis(40);
 /// A sender looks again at least this often whether the rate has changed.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -26,18 +28,62 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 pub struct Uplink {
     /// Bits per second on the line; none: as much as goes.
     rate: watch::Sender<Option<u64>>,
-    /// When what was allowed so far will have gone out.
-    gone: Arc<Mutex<Instant>>,
+    account: Arc<Mutex<Account>>,
     turns: Turns,
     /// Since when all blocks are late.
     late_since: Arc<Mutex<Option<Instant>>>,
+}
+
+/// What may go out, and what did. All in bytes on the line.
+#[derive(Debug)]
+struct Account {
+    /// When what was booked so far will have gone out.
+    gone: Instant,
+    booked: u64,
+    /// Of it, what had gone out at the last look, if it was as booked.
+    due: u64,
+    /// By how much more was really sent.
+    excess: i64,
+    /// Of the excess, what is booked and has not passed yet; and what will have been booked when it has.
+    settling: u64,
+    settled_at: u64,
+}
+
+impl Account {
+    fn new() -> Self {
+        Self { gone: Instant::now(), booked: 0, due: 0, excess: 0, settling: 0, settled_at: 0 }
+    }
+
+    /// From when on it goes out.
+    fn book(&mut self, line_bytes: u64, rate: u64) -> Instant {
+        let from = from(self.gone);
+        self.gone = from + lasts(line_bytes, rate);
+        self.booked = self.booked.saturating_add(line_bytes);
+        from
+    }
+
+    /// So much was sent since the last call. What is beyond what was booked is booked now.
+    fn settle(&mut self, line_bytes: u64, rate: u64) {
+        let ahead = within(self.gone.saturating_duration_since(Instant::now()), rate);
+        let due = self.booked.saturating_sub(ahead);
+        let expected = signed(due) - signed(std::mem::replace(&mut self.due, due));
+        let least = -signed(within(ON_ITS_WAY, rate));
+        self.excess = (self.excess + signed(line_bytes) - expected).max(least);
+        self.settling = self.settling.min(self.settled_at.saturating_sub(due));
+        let more = u64::try_from(self.excess - signed(self.settling)).unwrap_or(0);
+        if more > 0 {
+            self.book(more, rate);
+            self.settling += more;
+            self.settled_at = self.booked;
+        }
+    }
 }
 
 impl Default for Uplink {
     fn default() -> Self {
         Self {
             rate: watch::Sender::new(None),
-            gone: Arc::new(Mutex::new(Instant::now())),
+            account: Arc::new(Mutex::new(Account::new())),
             turns: Turns::default(),
             late_since: Arc::default(),
         }
@@ -105,16 +151,22 @@ impl Uplink {
         self.spend_line(on_the_line(bytes as u64));
     }
 
-    /// So much went out on the line that is none of the children's; they wait by as much.
-    pub fn handle_passed(&self, line_bytes: u64) {
-        self.spend_line(line_bytes);
+    /// So much was really sent since the last call, ten times a second: also what others had passed on, what was sent again,
+    /// and what a relay puts around it. Senders wait by as much as it is more than what they booked.
+    pub fn handle_sent(&self, line_bytes: u64) {
+        if let Some(rate) = self.rate().filter(|rate| *rate > 0) {
+            self.account().settle(line_bytes, rate);
+        }
     }
 
     fn spend_line(&self, line_bytes: u64) {
         if let Some(rate) = self.rate().filter(|rate| *rate > 0) {
-            let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
-            *gone = from(*gone) + lasts(line_bytes, rate);
+            self.account().book(line_bytes, rate);
         }
+    }
+
+    fn account(&self) -> MutexGuard<'_, Account> {
+        self.account.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// These bytes came: what acknowledges them goes out on the same line.
@@ -124,13 +176,9 @@ impl Uplink {
 
     /// When these bytes may go; none if that is too far off to be promised.
     fn book(&self, bytes: usize, rate: u64) -> Option<Instant> {
-        let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
-        let from = from(*gone);
-        if from > Instant::now() + LOOK_EVERY {
-            return None;
-        }
-        *gone = from + lasts(on_the_line(bytes as u64), rate);
-        Some(from)
+        let mut account = self.account();
+        let is_far = account.gone > Instant::now() + LOOK_EVERY;
+        (!is_far).then(|| account.book(on_the_line(bytes as u64), rate))
     }
 }
 
@@ -141,6 +189,16 @@ fn from(gone: Instant) -> Instant {
 
 fn lasts(line_bytes: u64, rate: u64) -> Duration {
     Duration::from_nanos(line_bytes.saturating_mul(8 * 1_000_000_000) / rate)
+}
+
+/// Bytes that a line of this rate carries in that time.
+fn within(time: Duration, rate: u64) -> u64 {
+    let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    (nanos / 1_000).saturating_mul(rate / 1_000) / 8_000
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -168,6 +226,49 @@ mod tests {
         // 200 blocks of 16 KiB and what is around them, at 3 Mbit/s: 9.87 s.
         let took = began.elapsed().as_secs_f64();
         assert!((9.6..9.95).contains(&took), "{took}");
+    }
+
+    /// A path takes more than is booked for each block, by so many thousandths; says what the line had in ten seconds, in
+    /// thousandths of its rate.
+    async fn used(more: u64) -> u64 {
+        const RATE: u64 = 5_000_000;
+        let uplink = Uplink::default();
+        uplink.set(Some(RATE));
+        let (mut on_line, mut told, mut looked) = (0, 0, Instant::now());
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(10) {
+            uplink.take(16_384).await;
+            on_line += on_the_line(16_384) * (1000 + more) / 1000;
+            if looked.elapsed() >= Duration::from_millis(100) {
+                looked = Instant::now();
+                uplink.handle_sent(on_line - std::mem::replace(&mut told, on_line));
+            }
+        }
+        on_line * 8 * 1000 / (10 * RATE)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_sent_again_is_waited_for() {
+        for more in [0, 30, 250, 700] {
+            let used = used(more).await;
+            assert!((980..=1020).contains(&used), "{more}: {used}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_booked_and_not_sent_makes_no_room_for_long() {
+        let uplink = Uplink::default();
+        uplink.set(Some(5_000_000));
+        for _ in 0..50 {
+            uplink.take(16_384).await;
+            uplink.handle_sent(0);
+        }
+        // All of a second's line at once, and then a block: it waits for nearly as long.
+        uplink.handle_sent(625_000);
+        let began = Instant::now();
+        uplink.take(16_384).await;
+        let waited = began.elapsed().as_millis();
+        assert!((900..=1_030).contains(&waited), "{waited}");
     }
 
     #[tokio::test(start_paused = true)]

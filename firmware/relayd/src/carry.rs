@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use dataplane::Passing;
+use dataplane::Outgoing;
 use relay::{Shown, Tally, Uplink};
 use serve::Wanted;
 use store::{Live, Store};
@@ -85,7 +85,7 @@ pub(crate) struct Carriers {
     /// What the guard allowed at most of late, and when it allowed so much.
     recent: Mutex<Option<(u64, Instant)>>,
     guarded: bool,
-    passing: Passing,
+    outgoing: Outgoing,
     leaving: watch::Sender<bool>,
     carried: Mutex<BTreeMap<StreamName, Carried>>,
     unknown: Mutex<BTreeMap<StreamName, Instant>>,
@@ -105,12 +105,12 @@ pub(crate) struct Parts {
     /// Whether the household's line is guarded.
     pub(crate) guarded: bool,
     /// Datagrams between others, which go out on the same line.
-    pub(crate) passing: Passing,
+    pub(crate) outgoing: Outgoing,
 }
 
 impl Carriers {
     pub(crate) fn new(parts: Parts) -> Result<Arc<Self>> {
-        let Parts { store, kept, hour, heard, told, inside, keys, giving, guarded, passing } = parts;
+        let Parts { store, kept, hour, heard, told, inside, keys, giving, guarded, outgoing } = parts;
         let desk = Desk::new(kept.url.clone(), kept.pin, keys.identity.clone(), kept.mesh(), hour.clone())?;
         let uplink = Uplink::default();
         uplink.set(giving.limit_bps());
@@ -130,7 +130,7 @@ impl Carriers {
             sending: Mutex::default(),
             recent: Mutex::default(),
             guarded,
-            passing,
+            outgoing,
             leaving: watch::Sender::new(false),
             carried: Mutex::default(),
             unknown: Mutex::default(),
@@ -158,7 +158,7 @@ impl Carriers {
         let mut guard = tokio::task::JoinSet::new();
         guard.spawn(Arc::clone(&self).offer());
         guard.spawn(Arc::clone(&self).obey());
-        guard.spawn(line::count_passed(Arc::clone(&self)));
+        guard.spawn(line::count_sent(Arc::clone(&self)));
         if self.guarded {
             guard.spawn(line::guard(Arc::clone(&self)));
         }

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use dataplane::{
-    Handle, HandleError, MeshPeer, Network, Passing, PeerConfig, Prefix, PublicKey, Surroundings,
+    Handle, HandleError, MeshPeer, Network, Outgoing, PeerConfig, Prefix, PublicKey, Surroundings,
     Told as PlaneTold,
 };
 use tokio::sync::{mpsc, watch};
@@ -95,7 +95,7 @@ pub(crate) struct Plan {
     /// Asks for boxes that are no peers.
     pub(crate) seeks: Seeks,
     /// Datagrams between others.
-    pub(crate) passing: Passing,
+    pub(crate) outgoing: Outgoing,
     /// Of the data plane's thread.
     pub(crate) pulse: Pulse,
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use dataplane::Passing;
+use dataplane::Outgoing;
 use media::{Packager, PackagerConfig};
 use serde::Serialize;
 use store::{Store, StoreConfig};
@@ -258,7 +258,7 @@ async fn member(
         heard,
         told,
         neighbourhood: watch::Sender::new(Neighbourhood::default()),
-        passing: Passing::default(),
+        outgoing: Outgoing::default(),
         pulse: pulse.clone(),
     };
     Ok(Some((steward, plan)))
@@ -285,7 +285,7 @@ fn carrying(settings: &Settings, plan: &network::Plan, store: &Arc<Store>) -> Re
         keys: control::keys::Keys::open(&plan.dir)?,
         giving: Arc::new(Giving::open(&settings.data_dir, settings.upload_bps_max)?),
         guarded: settings.guards_line,
-        passing: plan.passing.clone(),
+        outgoing: plan.outgoing.clone(),
     })?;
     Ok((carriers, door))
 }

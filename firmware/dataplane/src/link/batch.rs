@@ -156,6 +156,9 @@ mod tests {
                 assert_eq!((got, usize::from(bytes[0])), (*len, n));
             }
         }
+        // 28 bytes of headers around each, however many went in one call.
+        let all: u64 = lens.iter().map(|len| *len as u64 + 28).sum();
+        assert_eq!((link.take_sent(), link.take_sent()), (6 * all, 0));
     }
 
     #[test]

@@ -80,6 +80,10 @@ impl Extra {
         Some(*id)
     }
 
+    pub(super) fn sockets(&self) -> impl Iterator<Item = &Socket> {
+        self.sockets.values().map(|entry| &entry.socket)
+    }
+
     pub(super) fn unsent(&self) -> u64 {
         self.unsent + self.sockets.values().map(|entry| entry.socket.unsent.get()).sum::<u64>()
     }
@@ -109,6 +113,7 @@ mod tests {
             seen.push(far.recv_from(&mut [0; 9]).expect("a datagram").1.port());
         }
         assert!(seen[0] != seen[1] && seen[1] != seen[2] && !seen.contains(&link.port()), "{seen:?}");
+        assert_eq!(link.take_sent(), 3 * 29);
         far.send_to(b"hit", ("127.0.0.1", seen[1])).expect("it is sent");
         let (mut events, mut received) = (Events::with_capacity(8), Received::default());
         let end = Instant::now() + Duration::from_secs(5);

@@ -21,8 +21,9 @@ use crate::engine::Boring;
 use crate::exchange::{Exchange, Inbound, PeerNumber, Sign, Source, Way};
 use crate::filter::{self, Filter};
 use crate::link::{Batches, Hop, Link};
+use crate::outgoing::Outgoing;
 use crate::packet::Header;
-use crate::relayed::{self, Budgets, HEADERS_BYTES, Passing, RELAYED_AT};
+use crate::relayed::{self, Budgets, HEADERS_BYTES, RELAYED_AT};
 use crate::{DATAGRAM_BYTES_MAX, SPARE_BYTES, vnet};
 
 /// Before each datagram on the pair of sockets: the mesh address of the box that it is for, or from.
@@ -43,8 +44,8 @@ pub struct MeshConfig {
     pub told: watch::Sender<Option<Told>>,
     /// Gets addresses of the mesh that packets are for, and that no peer has or one without a session; each now and then.
     pub sought: mpsc::Sender<Ula>,
-    /// What this box passes on between others.
-    pub passing: Passing,
+    /// Gets what this box sends, and what of it is passed on between others.
+    pub outgoing: Outgoing,
 }
 
 /// Where this box can be reached, for the coordinator.
@@ -73,6 +74,7 @@ pub(super) struct Boxes {
     told: watch::Sender<Option<Told>>,
     sought: Sought,
     filter: Filter,
+    pub(super) outgoing: Outgoing,
     budgets: Budgets,
     /// Packets of the agent's before they are sealed.
     packet: Box<[u8]>,
@@ -97,7 +99,8 @@ impl Boxes {
             told: config.told,
             sought,
             filter: config.filter,
-            budgets: Budgets::new(config.passing),
+            outgoing: config.outgoing.clone(),
+            budgets: Budgets::new(config.outgoing),
             packet: room(),
             frame: room(),
             inner: vec![0; vnet::LEN + DATAGRAM_BYTES_MAX + SPARE_BYTES].into(),

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use dataplane::{
-    Filter, Handle, MeshConfig, MeshPeer, Passing, PeerConfig, Plane, PlaneConfig, PlaneError, PrivateKey,
+    Filter, Handle, MeshConfig, MeshPeer, Outgoing, PeerConfig, Plane, PlaneConfig, PlaneError, PrivateKey,
     Surroundings, Told, Tun,
 };
 use mesh::{Hints, MeshId, MeshPrefix, Path, Ula};
@@ -60,7 +60,7 @@ impl Member {
                 filter: Filter::default(),
                 told: sender,
                 sought: seeks,
-                passing: Passing::default(),
+                outgoing: Outgoing::default(),
             }),
         };
         let (plane, handle) = Plane::new(config, Tun::of_socket(device).expect("a device")).expect("a plane");

@@ -22,8 +22,8 @@ use crate::control::keys::random;
 
 /// As the guard wants them: ten each second, which are 8 kbit/s.
 const PROBE_EVERY: Duration = Duration::from_millis(100);
-/// Between two looks at what was passed on between others.
-const PASSED_EVERY: Duration = Duration::from_millis(100);
+/// Between two looks at what went out.
+const COUNT_EVERY: Duration = Duration::from_millis(100);
 /// At least one in so many of a line's bits may be passed on, whatever children take.
 const PASSED_SHARE_MIN: u64 = 20;
 /// An answer that is later counts as none.
@@ -51,19 +51,19 @@ pub(super) async fn guard(carriers: Arc<Carriers>) {
     }
 }
 
-/// What this box passes on between others has what its own children leave of the line, and at least a little, so that boxes
-/// which begin to talk to each other can; when the friend gives nothing, it has nothing. Never ends.
-pub(super) async fn count_passed(carriers: Arc<Carriers>) {
-    let mut every = interval(PASSED_EVERY);
+/// Tells the uplink what really goes out. What this box passes on between others has what its own children leave of the line,
+/// and at least a little, so that boxes which begin to talk to each other can; when the friend gives nothing, it has nothing.
+/// Never ends.
+pub(super) async fn count_sent(carriers: Arc<Carriers>) {
+    let mut every = interval(COUNT_EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut sent, mut passed, mut given_bps) = (Sent::now(&carriers), carriers.passing.passed_bytes(), 0);
+    let (mut sent, mut given_bps) = (Sent::now(&carriers), 0);
     loop {
         every.tick().await;
         let before = std::mem::replace(&mut sent, Sent::now(&carriers));
-        let more = std::mem::replace(&mut passed, carriers.passing.passed_bytes());
-        carriers.uplink.handle_passed(passed - more);
-        given_bps = (given_bps * 3 + before.bps(&sent)) / 4;
-        carriers.passing.allow(carriers.uplink.rate().map(|rate| left(rate, given_bps) / 8));
+        carriers.uplink.handle_sent(sent.line_bytes - before.line_bytes);
+        given_bps = (given_bps * 3 + before.given_bps(&sent)) / 4;
+        carriers.outgoing.allow(carriers.uplink.rate().map(|rate| left(rate, given_bps) / 8));
     }
 }
 
@@ -72,22 +72,32 @@ fn left(rate_bps: u64, given_bps: u64) -> u64 {
     rate_bps.saturating_sub(given_bps).max(rate_bps / PASSED_SHARE_MIN)
 }
 
-/// What was given so far, and when.
+/// What was given so far, what went out on the line, and when.
 struct Sent {
     bytes: u64,
+    /// None where the network is somebody else's.
+    line_bytes: u64,
     at: Instant,
 }
 
 impl Sent {
     fn now(carriers: &Carriers) -> Self {
         let bytes = carriers.tallies().iter().map(|(_, tally, _)| tally.sent()).sum();
-        Self { bytes, at: Instant::now() }
+        Self { bytes, line_bytes: carriers.outgoing.sent_bytes(), at: Instant::now() }
     }
 
-    /// On the line, since then.
-    fn bps(&self, now: &Self) -> u64 {
-        let millis = u64::try_from((now.at - self.at).as_millis()).unwrap_or(0).max(1);
-        on_the_line(now.bytes.saturating_sub(self.bytes)) * 8 * 1000 / millis
+    /// To children since then, as it is on the line.
+    fn given_bps(&self, now: &Self) -> u64 {
+        self.bps(now, on_the_line(now.bytes.saturating_sub(self.bytes)))
+    }
+
+    /// All since then.
+    fn line_bps(&self, now: &Self) -> u64 {
+        self.bps(now, now.line_bytes - self.line_bytes).max(self.given_bps(now))
+    }
+
+    fn bps(&self, now: &Self, bytes: u64) -> u64 {
+        bytes * 8 * 1000 / u64::try_from((now.at - self.at).as_millis()).unwrap_or(0).max(1)
     }
 }
 
@@ -107,8 +117,8 @@ async fn attend(carriers: &Carriers, guard: &mut Guard) -> Result<()> {
         every.tick().await;
         guard.handle_settings(carriers.wish(LIMIT_BPS));
         let before = std::mem::replace(&mut sent, Sent::now(carriers));
-        let bps = before.bps(&sent);
-        if bps < IDLE_BPS {
+        let bps = before.line_bps(&sent);
+        if before.given_bps(&sent) < IDLE_BPS {
             idle += 1;
             if idle == IDLE_AFTER {
                 guard.handle_idle(carriers.giving.limit_bps().filter(|bps| *bps > 0));

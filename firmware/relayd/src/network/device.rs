@@ -19,12 +19,12 @@ pub(super) fn config(
     told: watch::Sender<Option<PlaneTold>>,
     sought: mpsc::Sender<Ula>,
 ) -> Result<PlaneConfig> {
-    let passing = plan.passing.clone();
+    let outgoing = plan.outgoing.clone();
     let inside = MeshPrefix::of(&plan.kept.mesh());
     let agent = mesh::Config { seed: random()?, inside, loopback: false };
     let address = plan.kept.membership.claims().address;
     let filter = Filter::new([mesh::RELAY_PORT], [plan.http]);
-    let mesh = Some(MeshConfig { agent, address, tls, filter, told, sought, passing });
+    let mesh = Some(MeshConfig { agent, address, tls, filter, told, sought, outgoing });
     let listen_port = Some(plan.port);
     Ok(PlaneConfig { private_key: keys.secret, listen_port, mtu: MTU, peers: Vec::new(), mesh })
 }
