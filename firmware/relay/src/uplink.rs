@@ -18,8 +18,8 @@ const ON_TIME: Duration = Duration::from_millis(250);
 /// When all were late for so long, there is more than the line carries, or was once: then what is late is left out, until
 /// the line is on time again (as CoDel does it with packets, RFC 8289).
 const LATE_FOR: Duration = Duration::from_millis(600);
-/// What was booked may be on its way for so long before it counts as what nobody sent.
-const ON_ITS_WAY: Duration = Duration::from_millis(40);
+/// What was booked may be on its way for so long before it counts as what nobody sent. Longer would be a queue on the line.
+const ON_ITS_WAY: Duration = Duration::from_millis(15);
 /// A sender looks again at least this often whether the rate has changed.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 

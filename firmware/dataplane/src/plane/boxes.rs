@@ -28,6 +28,8 @@ use crate::{DATAGRAM_BYTES_MAX, SPARE_BYTES, vnet};
 
 /// Before each datagram on the pair of sockets: the mesh address of the box that it is for, or from.
 const PARCEL_HEAD_BYTES: usize = 16;
+/// Around it on the line: its head, a record of TLS 1.3 (RFC 8446, 5.2), TCP with timestamps and IPv6.
+const PARCEL_LINE_BYTES: usize = PARCEL_HEAD_BYTES + 22 + 32 + 40;
 
 /// What makes a box one of the mesh.
 #[derive(Debug)]
@@ -272,8 +274,9 @@ impl Boxes {
     fn send_framed_parcel(&mut self, to: Ula, len: usize) {
         let at = RELAYED_AT - PARCEL_HEAD_BYTES;
         self.frame[at..RELAYED_AT].copy_from_slice(&relayed::octets(to));
-        if let Err(error) = self.tls.send(&self.frame[at..RELAYED_AT + len]) {
-            tracing::trace!(%error, "the line takes it not");
+        match self.tls.send(&self.frame[at..RELAYED_AT + len]) {
+            Ok(_) => self.outgoing.note_sent((len + PARCEL_LINE_BYTES) as u64),
+            Err(error) => tracing::trace!(%error, "the line takes it not"),
         }
     }
 
