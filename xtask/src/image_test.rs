@@ -7,7 +7,9 @@
 mod cuts;
 mod firmware;
 mod friend;
+mod full;
 mod guest;
+mod loss;
 mod meter;
 mod multicast;
 mod office;
@@ -76,6 +78,10 @@ enum Part {
     Small,
     /// The loader's environment missing; what a box writes to its card that has nothing to do
     Idle,
+    /// A data partition without room: what was kept stays, what can't be kept is refused
+    Full,
+    /// A data partition that is torn, of another kind, made new by its friend, or gone
+    Data,
     /// Wi-Fi of a box without an invite, with radios that the kernel plays, and a box made new
     Wifi,
 }
@@ -191,7 +197,7 @@ impl Setting<'_> {
         guest::card(self.image, CARD_BYTES, trial.card)?;
         let mut friend = Friend::open(trial.street, trial.office, &self.binaries.relayd, self.dir)?;
         let slip = trial.first(&mut friend, parts.is_some())?;
-        drop(friend);
+        friend.rest();
         let has = |part| parts.map_or(part == Part::Torn, |parts| parts.contains(&part));
         if has(Part::Torn) {
             trial.torn_environment()?;
@@ -206,8 +212,16 @@ impl Setting<'_> {
             let small = self.dir.join("small.img");
             Trial { card: &small, ..*trial }.too_small(self.image, &slip)?;
         }
+        if has(Part::Full) {
+            full::trial(trial, &mut friend)?;
+        }
+        drop(friend);
         if has(Part::Idle) {
             trial.idle()?;
+        }
+        // After this there is no card to go on with.
+        if has(Part::Data) {
+            loss::trial(trial)?;
         }
         Ok(())
     }

@@ -100,6 +100,10 @@ impl Office {
         self.roster.keys().key(name).is_some()
     }
 
+    fn keeps(&self) -> Result<(), BackstageError> {
+        self.setup.lost().map_or(Ok(()), |why| Err(BackstageError::Forgetful(why.to_owned())))
+    }
+
     fn exists(&self, name: &StreamName) -> Result<(), BackstageError> {
         self.roster.keys().key(name).map(|_| ()).ok_or(BackstageError::NotFound)
     }
@@ -199,6 +203,7 @@ impl Backstage for Office {
     }
 
     fn create_stream(&self, name: &StreamName) -> Result<String, BackstageError> {
+        self.keeps()?;
         let mut keys = self.roster.keys();
         if keys.key(name).is_some() {
             return Err(BackstageError::Exists);
@@ -210,6 +215,7 @@ impl Backstage for Office {
     }
 
     fn rotate_key(&self, name: &StreamName) -> Result<String, BackstageError> {
+        self.keeps()?;
         self.exists(name)?;
         let key = self.roster.keys().set(name, None).map_err(failed)?;
         self.roster.disconnect(name, CloseReason::Refused(Refusal::WrongKey));
@@ -217,6 +223,7 @@ impl Backstage for Office {
     }
 
     fn remove_stream(&self, name: &StreamName) -> Result<(), BackstageError> {
+        self.keeps()?;
         self.exists(name)?;
         self.roster.keys().remove(name).map_err(failed)?;
         self.roster.forget(name);
@@ -258,6 +265,7 @@ impl Backstage for Office {
     }
 
     fn set_access(&self, name: &StreamName, access: Access) -> Result<(), BackstageError> {
+        self.keeps()?;
         self.exists(name)?;
         self.admission.set_access(name, access)?;
         if let Some(carriers) = &self.carriers {
@@ -268,6 +276,7 @@ impl Backstage for Office {
     }
 
     fn make_link(&self, name: &StreamName, wish: &LinkWish) -> Result<LinkView, BackstageError> {
+        self.keeps()?;
         self.exists(name)?;
         self.admission.make_link(name, wish)
     }
@@ -277,6 +286,7 @@ impl Backstage for Office {
     }
 
     fn set_giving(&self, wish: GivingWish) -> Result<(), BackstageError> {
+        self.keeps()?;
         self.carriers.as_ref().ok_or(BackstageError::NoFriends)?.giving.set(wish)
     }
 

@@ -7,6 +7,7 @@
 //! shows when the box joins.
 
 mod imager;
+mod lost;
 pub(crate) mod orders;
 mod reset;
 mod wifi;
@@ -29,6 +30,10 @@ const NAMES: [&str; 2] = ["relaybox.toml", "relaybox.toml.txt"];
 const ERROR: &str = "RELAYBOX-ERROR.txt";
 /// How a box is called that nobody gave a name.
 const NAME: &str = "relaybox";
+/// The file is right, and the box's own disk is full.
+const NO_ROOM: &str = "the box has no room left on its card to keep what it says";
+const NO_ROOM_MEND: &str = "Leave the file here, write the image to a larger card and copy it there; or have the box forget \
+     everything, by a file relaybox-reset.txt with the box's name in it, beside this one.";
 /// Said when an order is carried out by starting the machine again.
 const AGAIN: &str = "start again";
 
@@ -54,6 +59,9 @@ pub(crate) struct Args {
     /// The house's Wi-Fi for wpa_supplicant, to be written if there is one.
     #[arg(long, value_name = "FILE")]
     wifi: Option<PathBuf>,
+    /// What the box keeps can't be used, for the reason in this file: nothing is taken over.
+    #[arg(long, value_name = "FILE", conflicts_with = "orders")]
+    lost: Option<PathBuf>,
     /// Take what the box's page ordered, while the box runs, and nothing else.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["card", "imager"])]
     orders: Option<PathBuf>,
@@ -63,18 +71,25 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     fs::create_dir_all(&args.kept).with_context(|| format!("making {}", args.kept.display()))?;
     let text = fs::read_to_string(&args.base).with_context(|| format!("reading {}", args.base.display()))?;
     let base: Table = toml::from_str(&text).with_context(|| format!("in {}", args.base.display()))?;
-    match &args.orders {
-        Some(orders) => {
+    let lost = args.lost.as_deref().map(lost::read).transpose()?;
+    match (&args.orders, &lost) {
+        (Some(orders), _) => {
             if orders::take(orders, &name(&base, &kept(&args.kept)?), args)? {
                 println!("{AGAIN}");
                 return Ok(());
             }
         }
-        None => at_start(&base, args)?,
+        (None, Some(why)) => {
+            if let Some(card) = &args.card {
+                lost::at_start(card, &base, why)?;
+            }
+        }
+        (None, None) => at_start(&base, args)?,
     }
     let wish = kept(&args.kept)?;
     write_wifi(wish.wifi.as_ref(), args)?;
-    let settings = toml::to_string(&laid_over(base, &wish)).context("writing settings")?;
+    let settings = laid_over(base, &wish, lost);
+    let settings = toml::to_string(&settings).context("writing settings")?;
     secrets::replace(&args.settings, settings.as_bytes(), 0o644)?;
     Settings::read(Some(&args.settings), Fragment::default()).map(drop)
 }
@@ -113,6 +128,7 @@ fn at_start(base: &Table, args: &Args) -> Result<()> {
         }
     }
     let Some(card) = &args.card else { return Ok(()) };
+    lost::take_back(card)?;
     match take_over(card, args)? {
         Ok(there) => taken |= there,
         Err(mistake) => mistakes.push(mistake),
@@ -179,10 +195,22 @@ fn take_over(card: &Path, args: &Args) -> Result<Result<bool, Mistake>> {
     let most = wish::BYTES_MAX as u64 + 1;
     file.take(most).read_to_end(&mut bytes).with_context(|| format!("reading {}", path.display()))?;
     let (wish, secrets) = match wish::read(&bytes) {
+        // As a computer leaves it whose drive was pulled out: the friend has to know that nothing came over.
+        Ok((wish, secrets)) if wish == Wish::default() && secrets == Secrets::default() => {
+            let mend =
+                "Copy the file here once more, and have the computer eject the drive before you take it out.";
+            return Ok(Err(Mistake::whole("nothing stands in it", mend)));
+        }
         Ok(read) => read,
         Err(mistake) => return Ok(Err(mistake)),
     };
-    keep(wish, &secrets, args)?;
+    match keep(wish, &secrets, args) {
+        Err(error) if secrets::is_full(&error) => {
+            eprintln!("{error:#}");
+            return Ok(Err(Mistake::whole(NO_ROOM, NO_ROOM_MEND)));
+        }
+        kept => kept?,
+    }
     erase(&path)?;
     Ok(Ok(true))
 }
@@ -257,7 +285,12 @@ fn write_error(path: &Path, mistakes: &[Mistake]) -> Result<()> {
             "The box could not use {file}, and changed nothing.\n\n{mistake}\n\nWhat to do: {mend}\n\n"
         ));
     }
-    text.push_str("Then put the card back into the box. This file goes when all is well.\n");
+    write_words(path, &[text])
+}
+
+/// These, and what to do after that.
+fn write_words(path: &Path, words: &[String]) -> Result<()> {
+    let text = words.concat() + "Then put the card back into the box. This file goes when all is well.\n";
     let text = text.replace('\n', "\r\n");
     if fs::read_to_string(path).is_ok_and(|before| before == text) {
         return Ok(());
@@ -271,7 +304,10 @@ fn write_error(path: &Path, mistakes: &[Mistake]) -> Result<()> {
 }
 
 /// The image's settings with what the friend wants.
-fn laid_over(mut base: Table, wish: &Wish) -> Table {
+fn laid_over(mut base: Table, wish: &Wish, lost: Option<String>) -> Table {
+    if let (Some(why), Some(Value::Table(image))) = (lost, base.get_mut("image")) {
+        image.insert("lost".to_owned(), Value::String(why));
+    }
     if let Some(name) = &wish.name {
         base.insert("name".to_owned(), Value::String(name.clone()));
     }

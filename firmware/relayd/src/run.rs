@@ -399,7 +399,16 @@ impl Doors {
             https: https.as_ref().map(|(_, at)| *at),
         };
         let json = serde_json::to_vec(&addresses).context("writing down the addresses")?;
-        replace(&settings.data_dir.join("addresses.json"), &json, 0o644)?;
+        let path = settings.data_dir.join("addresses.json");
+        // For programs on this machine, and nothing that is served depends on it.
+        if fs::read(&path).is_ok_and(|before| before == json) {
+            tracing::debug!("the addresses are the same as before");
+        } else if let Err(error) = replace(&path, &json, 0o644) {
+            tracing::error!(
+                error = format!("{error:#}"),
+                "programs on this machine are not told the addresses"
+            );
+        }
         Ok(Self { addresses, rtmp, rtmps: rtmps.map(|(l, _)| l), http, https: https.map(|(l, _)| l) })
     }
 

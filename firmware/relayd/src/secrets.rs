@@ -170,7 +170,15 @@ pub(crate) fn pin(data_dir: &Path) -> Result<(Secret, bool)> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let pin: String =
                 random_below::<PIN_DIGITS>(10)?.iter().map(|digit| char::from(b'0' + digit)).collect();
-            replace(&path, format!("{pin}\n").as_bytes(), 0o600)?;
+            match replace(&path, format!("{pin}\n").as_bytes(), 0o600) {
+                Err(error) if is_full(&error) => {
+                    tracing::error!(
+                        error = format!("{error:#}"),
+                        "the PIN is good until the box starts again"
+                    );
+                }
+                written => written?,
+            }
             Ok((Secret(pin), true))
         }
         Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
@@ -219,7 +227,19 @@ pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> Result<()> {
         fs::rename(&beside, path)?;
         folder.map_or(Ok(()), |folder| folder.sync_all())
     };
-    write().with_context(|| format!("writing {}", path.display()))
+    let written = write();
+    if written.is_err() {
+        // A disk that is full does not get fuller by what it refused.
+        let _ = fs::remove_file(&beside);
+    }
+    written.with_context(|| format!("writing {}", path.display()))
+}
+
+/// Whether a disk has no room left, or none for this user.
+pub(crate) fn is_full(error: &anyhow::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    let causes = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    causes.into_iter().any(|cause| matches!(cause.kind(), StorageFull | QuotaExceeded))
 }
 
 /// [`replace`] for tasks: another thread waits for the disk.

@@ -31,6 +31,9 @@ pub(crate) struct Image {
     pub(crate) orders: PathBuf,
     /// How it stands with the Wi-Fi, where there is one.
     pub(crate) wifi: PathBuf,
+    /// Why the box keeps nothing until it starts again, and what helps, in plain words.
+    #[serde(default)]
+    pub(crate) lost: Option<String>,
 }
 
 /// The PIN, which the first set-up chooses.
@@ -90,6 +93,15 @@ impl Desk {
         }
     }
 
+    /// Why nothing can be kept.
+    pub(crate) fn lost(&self) -> Option<&str> {
+        self.image.as_ref()?.lost.as_deref()
+    }
+
+    fn keeps(&self) -> Result<(), SetupError> {
+        self.lost().map_or(Ok(()), |why| Err(SetupError::Forgetful(why.to_owned())))
+    }
+
     fn is_member(&self) -> bool {
         // One that can't be read is none that could be replaced from here.
         Kept::read(&kept::directory(&self.data_dir)).map_or(true, |kept| kept.is_some())
@@ -125,10 +137,13 @@ impl serve::Setup for Desk {
     }
 
     fn is_first(&self) -> bool {
-        self.image.is_some() && self.data_dir.join(NEW).exists() && !self.is_member()
+        let is_new = || self.data_dir.join(NEW).exists() && !self.is_member();
+        self.image.is_some() && self.lost().is_none() && is_new()
     }
 
     fn join(&self, wish: &InviteWish) -> Result<String, SetupError> {
+        // An invite would be used up, and what it brought forgotten.
+        self.keeps()?;
         if self.standalone == Standalone::Yes {
             return Err(SetupError::Refused("this box is by itself, as its settings file says".to_owned()));
         }
@@ -166,6 +181,7 @@ impl serve::Setup for Desk {
     }
 
     fn set_wifi(&self, wish: &WifiWish) -> Result<(), SetupError> {
+        self.keeps()?;
         if self.radio().is_none() {
             return Err(SetupError::Elsewhere);
         }
@@ -175,6 +191,8 @@ impl serve::Setup for Desk {
     }
 
     fn reset(&self, name: &str) -> Result<(), SetupError> {
+        // Nobody was told the PIN of this start, and a reset has to make the partition: it takes a file on the card.
+        self.keeps()?;
         if !name.trim().eq_ignore_ascii_case(&self.name) {
             return Err(SetupError::Refused(format!(
                 "this is not the box's name: type {} to have it forget everything",
@@ -188,7 +206,7 @@ impl serve::Setup for Desk {
 
     fn portal(&self) -> Option<String> {
         let radio = self.radio().filter(|radio| radio.state == WifiState::Hotspot)?;
-        let page = if self.is_first() { "" } else { "studio" };
+        let page = if self.is_first() || self.lost().is_some() { "" } else { "studio" };
         Some(format!("http://{}/{page}", radio.address?))
     }
 }
@@ -262,6 +280,32 @@ mod tests {
         assert!(bench.desk.is_first() && bench.pin.matches(before.trim()));
         bench.desk.is_known();
         assert!(!bench.desk.is_first());
+    }
+
+    #[tokio::test]
+    async fn a_box_that_keeps_nothing_takes_nothing() {
+        let bench = Bench::new("lost");
+        let image =
+            bench.desk.image.clone().map(|image| Image { lost: Some("it is broken".into()), ..image });
+        let mut settings = Settings::read(Some(&bench.dir.join("relayd.toml")), Fragment::default()).unwrap();
+        settings.image = image;
+        let desk = Desk::new(&settings, Arc::clone(&bench.pin));
+        assert!(!desk.is_first(), "nobody is asked for an invite");
+        fs::write(bench.dir.join("wifi"), "state = 'hotspot'\naddress = '10.42.0.1'\n").unwrap();
+        let wifi = WifiWish { country: "DE".into(), ssid: "home".into(), password: None };
+        let refused = [
+            desk.join(&invite("RELAYBOX1", Some("4711"))).map(drop),
+            desk.set_wifi(&wifi),
+            desk.reset("attic"),
+        ];
+        for refusal in refused {
+            assert!(
+                matches!(&refusal, Err(SetupError::Forgetful(why)) if why == "it is broken"),
+                "{refusal:?}"
+            );
+        }
+        assert_eq!(fs::read_dir(bench.dir.join("orders")).unwrap().count(), 0, "nothing is ordered");
+        assert_eq!(desk.portal().as_deref(), Some("http://10.42.0.1/"), "where it says what is wrong");
     }
 
     #[test]

@@ -318,9 +318,10 @@ fn problem_of(error: &BackstageError) -> Problem {
         BackstageError::NotFound | BackstageError::NoFriends => StatusCode::NOT_FOUND,
         BackstageError::Exists | BackstageError::TooMany | BackstageError::Fixed => StatusCode::CONFLICT,
         BackstageError::LinkTime | BackstageError::Giving(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        BackstageError::Forgetful(_) => StatusCode::INSUFFICIENT_STORAGE,
         BackstageError::Failed(cause) => {
             tracing::error!(%cause, "a change of the streams could not be kept");
-            StatusCode::INTERNAL_SERVER_ERROR
+            return Problem::unkept(&**cause);
         }
     };
     Problem::new(status, error.to_string())

@@ -88,6 +88,9 @@ pub enum BackstageError {
     /// What is wrong with a wish, in plain words.
     #[error("{0}")]
     Giving(String),
+    /// The box keeps nothing at all for now, in the words of why.
+    #[error("{0}")]
+    Forgetful(String),
     #[error("the change could not be kept")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

@@ -3,6 +3,8 @@
 //! The text never repeats what was sent, and never says more than the asker may know.
 
 use std::borrow::Cow;
+use std::error::Error;
+use std::io;
 
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
@@ -42,6 +44,17 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
     }
 
+    /// Of a change that was to be kept and is not. What is said of a full disk says it in the words of whoever can mend it.
+    pub(crate) fn unkept(cause: &(dyn Error + Send + Sync + 'static)) -> Self {
+        if is_full(cause) {
+            return Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "the box's card is full: the change could not be kept, and all is as it was",
+            );
+        }
+        Self::internal("the change could not be kept")
+    }
+
     pub(crate) fn not_allowed(allow: &'static str) -> Self {
         let problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, "this method has no meaning here");
         Self { header: Some((ALLOW, HeaderValue::from_static(allow))), ..problem }
@@ -75,5 +88,37 @@ impl Problem {
             headers.insert(name, value);
         }
         response
+    }
+}
+
+/// Whether the disk has no room left, or none for this user, however deep in the error that stands.
+fn is_full(error: &(dyn Error + 'static)) -> bool {
+    let mut at = Some(error);
+    while let Some(error) = at {
+        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        if matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)) {
+            return true;
+        }
+        at = error.source();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("writing a file")]
+    struct Outer(#[source] io::Error);
+
+    #[test]
+    fn a_full_disk_is_told_from_another_fault() {
+        let of = |kind: io::ErrorKind| Problem::unkept(&Outer(kind.into())).status.as_u16();
+        assert_eq!(of(io::ErrorKind::StorageFull), 507);
+        assert_eq!(of(io::ErrorKind::QuotaExceeded), 507);
+        assert_eq!(of(io::ErrorKind::PermissionDenied), 500);
+        // ENOSPC, as Linux says it.
+        assert_eq!(Problem::unkept(&io::Error::from_raw_os_error(28)).status.as_u16(), 507);
     }
 }

@@ -108,6 +108,9 @@ pub enum SetupError {
     Refused(String),
     #[error("this box can't do that: it was not written from an image")]
     Elsewhere,
+    /// The box keeps nothing at all for now, in the words of why.
+    #[error("{0}")]
+    Forgetful(String),
     #[error("the change could not be kept")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -201,9 +204,10 @@ impl Call<'_> {
             let status = match &error {
                 SetupError::Refused(_) => StatusCode::UNPROCESSABLE_ENTITY,
                 SetupError::Elsewhere => StatusCode::NOT_FOUND,
+                SetupError::Forgetful(_) => StatusCode::INSUFFICIENT_STORAGE,
                 SetupError::Failed(cause) => {
                     tracing::error!(%cause, "a step of the set-up could not be kept");
-                    StatusCode::INTERNAL_SERVER_ERROR
+                    return Problem::unkept(&**cause);
                 }
             };
             Problem::new(status, error.to_string())

@@ -31,15 +31,14 @@ pub(crate) struct Numbers {
 
 impl Numbers {
     /// Opens the file, or begins at 0 if there is none, and reserves a first block. Also gives the first number
-    /// that may be used.
+    /// that may be used. On a disk that takes no more writes the numbers jump to where no earlier process can have been:
+    /// those that it used are not written down.
     pub(crate) fn open(path: PathBuf) -> io::Result<(Self, u64)> {
         let next = match read(&path) {
             Ok(Some(next)) => next,
             Ok(None) => 0,
             Err(damage) if damage.kind() == io::ErrorKind::InvalidData => {
-                // Seconds since 1970 are above any number that was reached from 0 with segments of a second or
-                // more, and far below 2^53, the last number a JavaScript player counts exactly.
-                let next = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+                let next = beyond();
                 tracing::warn!(path = %path.display(), next, "sequence number file is damaged: numbering jumps");
                 next
             }
@@ -51,7 +50,13 @@ impl Numbers {
             reserving: Arc::default(),
             failures: Arc::default(),
         };
-        numbers.write(next)?;
+        if let Err(error) = numbers.write(next) {
+            let next = next.max(beyond());
+            tracing::error!(path = %numbers.path.display(), %error, next, "sequence numbers can't be reserved: numbering jumps");
+            // Asked again at once, and at each part from here on.
+            numbers.reserved.store(next, Ordering::Release);
+            return Ok((numbers, next));
+        }
         Ok((numbers, next))
     }
 
@@ -81,6 +86,12 @@ impl Numbers {
     }
 }
 
+/// Seconds since 1970 are above any number that was reached from 0 with segments of a second or more, and far below 2^53,
+/// the last number a JavaScript player counts exactly.
+fn beyond() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}
+
 /// The number in the file; none if there is no file.
 fn read(path: &Path) -> io::Result<Option<u64>> {
     match fs::metadata(path) {
@@ -96,10 +107,16 @@ fn read(path: &Path) -> io::Result<Option<u64>> {
 /// Replaces a small file so that a power cut leaves either the old or the new content.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");
-    let mut file = File::create(&temporary)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    drop(file);
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&temporary)?;
+        file.write_all(content)?;
+        file.sync_all()
+    };
+    if let Err(error) = write() {
+        // A disk that is full does not get fuller by it.
+        let _ = fs::remove_file(&temporary);
+        return Err(error);
+    }
     fs::rename(&temporary, path)?;
     match path.parent() {
         Some(parent) => File::open(parent)?.sync_all(),
@@ -154,6 +171,23 @@ mod tests {
         numbers.reserve(3001);
         assert_eq!(fs::read_to_string(directory.join("demo.msn")).unwrap(), "7097\n");
         assert!(!numbers.runs_low(3002));
+    }
+
+    #[test]
+    fn a_disk_that_refuses_from_the_start_stops_no_stream() {
+        let scratch = Scratch::new("numbers-full");
+        let path = scratch.path().join("demo.msn");
+        fs::write(&path, "500\n").unwrap();
+        // Nothing can be written where a folder is.
+        fs::create_dir(path.with_extension("new")).unwrap();
+        let (first, from) = Numbers::open(path.clone()).unwrap();
+        assert!(from > 1_700_000_000, "{from} may have been used by the process before");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "500\n", "what was kept stays");
+        assert!(first.runs_low(from), "it is tried again");
+        fs::remove_dir(path.with_extension("new")).unwrap();
+        first.reserve(from);
+        assert!(!first.runs_low(from + 1));
+        assert_eq!(Numbers::open(path).unwrap().1, from + 4096);
     }
 
     #[test]

@@ -80,6 +80,64 @@ mod tests {
     use super::*;
     use crate::image::recipe::Device;
 
+    /// What Imager's schema asks of a list (doc/json-schema/os-list-schema.json of its tree at 72ad1179): these keys, of
+    /// these kinds. Of what stands beside the list it takes no key that it does not know.
+    const REQUIRED: [(&str, fn(&Value) -> bool); 9] = [
+        ("name", Value::is_string),
+        ("description", Value::is_string),
+        ("icon", Value::is_string),
+        ("url", Value::is_string),
+        ("extract_size", Value::is_u64),
+        ("extract_sha256", Value::is_string),
+        ("image_download_size", Value::is_u64),
+        ("release_date", Value::is_string),
+        ("devices", is_words),
+    ];
+
+    fn is_words(value: &Value) -> bool {
+        value.as_array().is_some_and(|words| !words.is_empty() && words.iter().all(Value::is_string))
+    }
+
+    fn keys(value: &Value) -> Vec<&str> {
+        value.as_object().unwrap().keys().map(String::as_str).collect()
+    }
+
+    /// Of files, for each board that Imager knows.
+    #[test]
+    fn a_list_is_as_imagers_schema_has_it() {
+        let dir = std::env::temp_dir().join(format!("xtask-imager-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let (disk, packed) = (dir.join("disk"), dir.join("disk.xz"));
+        std::fs::write(&disk, "abc").unwrap();
+        std::fs::write(&packed, "").unwrap();
+        let url = "https://x.example/relaybox.img.xz";
+        for (id, tags) in [("rpi", ["pi4-64bit", "pi3-64bit"].as_slice()), ("rpi5", &["pi5-64bit"])] {
+            let board = Board::read(id).unwrap();
+            let release = Release { board: &board, version: "0.1.0", day: "2026-11-23", url };
+            let text = of(&release, &disk, &packed).unwrap().unwrap();
+            let list: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(keys(&list), ["imager", "os_list"]);
+            assert_eq!(keys(&list["imager"]), ["devices"]);
+            let [entry] = list["os_list"].as_array().unwrap().as_slice() else { panic!("{text}") };
+            for (key, is_right) in REQUIRED {
+                assert!(is_right(&entry[key]), "{id}: {key} is {}", entry[key]);
+            }
+            assert_eq!(entry["devices"], json!(tags), "{id}");
+            for device in list["imager"]["devices"].as_array().unwrap() {
+                assert!(device["name"].is_string() && device["description"].is_string(), "{device}");
+                assert!(is_words(&device["tags"]) && device["matching_type"] == "exclusive", "{device}");
+            }
+            // FIPS 180-2, B.1: of "abc".
+            let sum = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+            assert_eq!((&entry["extract_size"], &entry["extract_sha256"]), (&json!(3), &json!(sum)));
+            assert_eq!(entry["image_download_size"], json!(0), "of the packed image, not of the disk");
+        }
+        let pc = Board::read("efi-x86_64").unwrap();
+        let release = Release { board: &pc, version: "0.1.0", day: "2026-11-23", url };
+        assert_eq!(of(&release, &disk, &packed).unwrap(), None, "Imager knows no PC");
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
     /// The keys that Imager's schema requires of an entry, and none by which it would ask for a user.
     #[test]
     fn an_entry_has_what_imager_needs() {

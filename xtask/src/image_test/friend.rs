@@ -59,6 +59,11 @@ impl<'a> Friend<'a> {
         Ok(())
     }
 
+    /// Nobody publishes for now.
+    pub(super) fn rest(&mut self) {
+        self.publisher = None;
+    }
+
     pub(super) fn logs(&self) -> String {
         self.publisher.iter().chain([&self.home]).map(Child::log_tail).collect()
     }

@@ -79,13 +79,22 @@ impl<'a> Office<'a> {
 
     /// The coordinator's word that the box is there; its address in the mesh.
     pub(super) fn sees(&self, name: &str) -> Result<String> {
-        let list = command::output(&mut self.operate(&["box", "list"]))?;
-        let line = list.lines().find(|line| line.split_whitespace().next() == Some(name));
-        let line = line.with_context(|| format!("the coordinator knows no box {name}"))?;
+        let line = self.line(name)?;
         let heard =
-            heard(line).with_context(|| format!("the coordinator has not heard of it yet: {line}"))?;
+            heard(&line).with_context(|| format!("the coordinator has not heard of it yet: {line}"))?;
         ensure!(heard <= FRESH, "the coordinator has not heard of it since: {line}");
         line.split_whitespace().nth(1).map(str::to_owned).context("it has no address")
+    }
+
+    /// The address of a box that may be off.
+    pub(super) fn knows(&self, name: &str) -> Result<String> {
+        self.line(name)?.split_whitespace().nth(1).map(str::to_owned).context("it has no address")
+    }
+
+    fn line(&self, name: &str) -> Result<String> {
+        let list = command::output(&mut self.operate(&["box", "list"]))?;
+        let line = list.lines().find(|line| line.split_whitespace().next() == Some(name));
+        line.map(str::to_owned).with_context(|| format!("the coordinator knows no box {name}"))
     }
 
     fn operate(&self, words: &[&str]) -> std::process::Command {

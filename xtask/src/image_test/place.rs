@@ -65,6 +65,33 @@ impl Place {
         command::output(mdel.args(["-i", &self.image(), &format!("::/{name}")])).map(drop)
     }
 
+    /// So many bytes of zeros in it.
+    pub(super) fn tear(&self, at: u64, bytes: usize) -> Result<()> {
+        let mut file = File::options().write(true).open(&self.card).context("opening the card")?;
+        file.seek(SeekFrom::Start(self.start + at)).context("seeking on the card")?;
+        file.write_all(&vec![0; bytes]).context("writing to the card")
+    }
+
+    /// Nothing is left of it, up to a MiB before the end of the card, where its table lies once more.
+    pub(super) fn empty(&self) -> Result<()> {
+        let mut punch = command::program("fallocate");
+        punch.arg("--punch-hole").args(["--offset", &self.start.to_string()]);
+        punch.args(["--length", &self.grown()?.to_string()]).arg(&self.card);
+        command::output(&mut punch).map(drop)
+    }
+
+    pub(super) fn is_empty(&self) -> Result<()> {
+        let mut cmp = command::program("cmp");
+        cmp.args(["--bytes", &self.grown()?.to_string(), "--ignore-initial", &format!("{}:0", self.start)]);
+        command::output(cmp.arg(&self.card).arg("/dev/zero")).map(drop)
+    }
+
+    /// How long it is once it took what the card has, less than a MiB.
+    fn grown(&self) -> Result<u64> {
+        let whole = self.card.metadata().context("looking at the card")?.len();
+        whole.checked_sub(self.start + (1 << 20)).context("the card is too short")
+    }
+
     fn image(&self) -> String {
         format!("{}@@{}", self.card.display(), self.start)
     }

@@ -16,6 +16,8 @@ use crate::stop::Stop;
 /// How long an answer may take in emulation. After a cut it is waited for in vain.
 const ANSWER_LIMIT: Duration = Duration::from_secs(15);
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
+/// 507: there is no room for it (RFC 4918, 11.5).
+const NOT_KEPT: u16 = 507;
 /// The first limit that is wished for, in kbit/s.
 const FIRST_KBPS: u64 = 1000;
 
@@ -52,6 +54,21 @@ impl Studio {
             let wish = format!("{{\"limit_kbps\": {limit_kbps}}}");
             let answer = request.header("cookie", &self.cookie).send(wish).context("saving a wish")?;
             ensure!(answer.status().is_success(), "a wish is not taken: status {}", answer.status());
+            Ok(())
+        })
+    }
+
+    /// A change that the box is to refuse, with a status of its own for one that it can't keep, and in these words.
+    pub(super) fn refused(&self, put: bool, path: &str, body: &str, words: &str) -> Result<()> {
+        self.place.inside(|| {
+            let url = format!("{}/{path}", self.url);
+            let request = if put { self.agent.put(url) } else { self.agent.post(url) };
+            let request = request.content_type("application/json").header("cookie", &self.cookie);
+            let mut answer = request.send(body).with_context(|| format!("asking for {path}"))?;
+            let text = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string();
+            let text = text.context("reading the refusal")?;
+            let is_right = answer.status() == NOT_KEPT && text.contains(words);
+            ensure!(is_right, "{path} is answered by {}: {text}", answer.status());
             Ok(())
         })
     }

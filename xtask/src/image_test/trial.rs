@@ -34,7 +34,7 @@ const LOADER_LIMIT: Duration = Duration::from_secs(120);
 /// The screen looks every 3 s at what there is to say.
 const SCREEN_LIMIT: Duration = Duration::from_secs(60);
 /// What a friend writes on the card.
-const SLIP: &str = "relaybox.toml";
+pub(super) const SLIP: &str = "relaybox.toml";
 /// In the coordinator's answer to an invite by which another box came in.
 const USED: &str = "each one lets in one box";
 /// Where the box keeps count of refusals, after the words.
@@ -118,7 +118,7 @@ impl Trial<'_> {
     }
 
     /// What is published in another household comes to a viewer at home, whole; what the daemon holds meanwhile.
-    fn relays(&self, guest: &mut Guest, friend: &mut Friend<'_>) -> Result<u64> {
+    pub(super) fn relays(&self, guest: &mut Guest, friend: &mut Friend<'_>) -> Result<u64> {
         friend.publish()?;
         let host = self.street.resolve("relaybox.local")?;
         let (url, sample) = (format!("http://{host}"), self.dir.join("sample.mp4"));
@@ -221,7 +221,7 @@ impl Trial<'_> {
     }
 
     /// On the screen, and for the page.
-    fn shown(&self, guest: &mut Guest, words: &str) -> Result<()> {
+    pub(super) fn shown(&self, guest: &mut Guest, words: &str) -> Result<()> {
         let street = self.street;
         guest.wait("the screen says it", SCREEN_LIMIT, self.stop, |guest| {
             // The letters on the first screen (vcs(4)), row after row.
@@ -256,7 +256,7 @@ impl Trial<'_> {
     }
 
     /// While the box is off.
-    fn said_on_card(&self, words: &str) -> Result<()> {
+    pub(super) fn said_on_card(&self, words: &str) -> Result<()> {
         let error = Place::find(self.card, Role::Card)?.read("RELAYBOX-ERROR.txt");
         let error = error.context("nothing says on the card what is wrong")?;
         ensure!(error.contains(words), "on the card stands: {error}");
@@ -297,7 +297,7 @@ pub(super) fn answers(street: &Street, name: &str) -> Result<()> {
 }
 
 /// Every unit had its turn, and none failed.
-fn settled(guest: &mut Guest, stop: &Stop) -> Result<()> {
+pub(super) fn settled(guest: &mut Guest, stop: &Stop) -> Result<()> {
     guest.wait("every unit has had its turn", SETTLE_LIMIT, stop, |guest| {
         let state = guest.sh("systemctl is-system-running || true")?;
         ensure!(!matches!(state.trim(), "starting" | "initializing"), "the system is {}", state.trim());
@@ -325,7 +325,7 @@ fn unfed(guest: &mut Guest) -> Result<f64> {
 }
 
 /// What is done once in a box's life, and how it stands after that.
-fn grown(guest: &mut Guest) -> Result<()> {
+pub(super) fn grown(guest: &mut Guest) -> Result<()> {
     let bytes = guest.sh("stat --file-system --format '%b %S' /data")?;
     let (blocks, size) = bytes.trim().split_once(' ').context("no size of /data")?;
     let bytes = blocks.parse::<u64>()? * size.parse::<u64>()?;
@@ -338,7 +338,7 @@ fn grown(guest: &mut Guest) -> Result<()> {
 }
 
 /// What the loader reads at the next start.
-fn called_good(guest: &mut Guest) -> Result<()> {
+pub(super) fn called_good(guest: &mut Guest) -> Result<()> {
     let read = format!("cat /run/relaybox-loader/{ENVIRONMENT}");
     let said = guest.sh(&format!(
         "mkdir -p /run/relaybox-loader; mount /run/relaybox-loader && {read}; umount /run/relaybox-loader"

@@ -55,7 +55,8 @@ pub(super) fn is_marked(kept: &Path) -> bool {
 
 /// From here on there is no way back.
 pub(super) fn mark(kept: &Path) -> Result<()> {
-    secrets::replace(&kept.join(MARK), b"\n", 0o600)
+    // Empty: on a disk that is full there is room for no more than a name.
+    secrets::replace(&kept.join(MARK), b"", 0o600)
 }
 
 /// What is there when it is called a second time is less; at the end there is no mark.

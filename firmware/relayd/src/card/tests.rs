@@ -26,8 +26,14 @@ impl Bench {
             data_dir: at("data"),
             imager: Some(at("loader")),
             wifi: Some(at("wifi.conf")),
+            lost: None,
             orders: None,
         }
+    }
+
+    /// At which what the box keeps can't be used.
+    fn start_lost(&self) {
+        run(&Args { lost: Some(self.0.join("lost")), ..self.args() }).unwrap();
     }
 
     fn start(&self) {
@@ -214,4 +220,66 @@ fn what_imager_wrote_is_taken_and_removed() {
         "{error}"
     );
     assert_eq!(fs::read_dir(bench.0.join("loader")).unwrap().count(), 0);
+}
+
+const LOST: &str = "What the box keeps can't be used: its partition is damaged beyond repair.";
+
+#[test]
+fn a_box_without_what_it_keeps_takes_nothing_from_the_card() {
+    let bench = Bench::new("lost");
+    let base =
+        "name = 'relaybox'\nstandalone = true\n[image]\norders = '/run/x/orders'\nwifi = '/run/x/wifi'\n";
+    fs::write(bench.0.join("base.toml"), base).unwrap();
+    fs::write(bench.0.join("lost"), format!("{LOST}\n")).unwrap();
+    let slip = "name = \"attic\"\npin = \"4711\"\n";
+    bench.put("relaybox.toml", slip);
+    bench.start_lost();
+    assert_eq!(bench.read("card/relaybox.toml").as_deref(), Some(slip), "it would be used up");
+    assert_eq!((bench.read("kept/relaybox.toml"), bench.read("data/pin")), (None, None));
+    let said = bench.read("card/RELAYBOX-ERROR.txt").unwrap();
+    assert!(said.starts_with(LOST), "{said}");
+    assert!(said.lines().count() > 1 && !said.replace("\r\n", "").contains('\n'), "{said:?}");
+    let settings = bench.read("relayd.toml").unwrap();
+    let read = Settings::read(Some(&bench.0.join("relayd.toml")), Fragment::default()).unwrap();
+    assert_eq!(read.image.unwrap().lost.as_deref(), Some(LOST), "{settings}");
+
+    // With what it keeps the box takes it over, and takes its word back.
+    bench.start();
+    assert_eq!(bench.read("card/relaybox.toml"), None);
+    assert_eq!(bench.read("card/RELAYBOX-ERROR.txt"), None);
+    assert!(!bench.read("relayd.toml").unwrap().contains("lost"));
+}
+
+#[test]
+fn a_word_of_another_kind_stays_on_the_card() {
+    let bench = Bench::new("lost-other");
+    bench.put("RELAYBOX-ERROR.txt", "The box could not join by the invite in relaybox.toml.\r\n");
+    bench.start();
+    assert!(bench.read("card/RELAYBOX-ERROR.txt").is_some());
+}
+
+#[test]
+fn a_reset_of_what_is_lost_is_the_callers() {
+    let bench = Bench::new("lost-reset");
+    fs::write(bench.0.join("lost"), LOST).unwrap();
+    bench.put("relaybox-reset.txt", "cellar\n");
+    bench.start_lost();
+    let said = bench.read("card/RELAYBOX-ERROR.txt").unwrap();
+    assert!(said.starts_with(LOST) && said.contains("it does not hold this box's name, relaybox"), "{said}");
+    bench.put("relaybox-reset.txt", "relaybox\n");
+    bench.start_lost();
+    assert!(bench.read("card/relaybox-reset.txt").is_some(), "it is gone once the partition is made");
+    assert_eq!(bench.read("kept/reset"), None, "no mark where nothing is kept");
+}
+
+#[test]
+fn an_empty_file_is_no_file_that_was_read() {
+    let bench = Bench::new("empty");
+    for text in ["", "\n", "# name = \"attic\"\n"] {
+        bench.put("relaybox.toml", text);
+        bench.start();
+        let error = bench.read("card/RELAYBOX-ERROR.txt").unwrap();
+        assert!(error.contains("nothing stands in it") && error.contains("eject the drive"), "{error}");
+        assert_eq!(bench.read("card/relaybox.toml").as_deref(), Some(text));
+    }
 }

@@ -305,6 +305,27 @@ mod tests {
         assert_eq!(read(b"\xff\xfen\0").unwrap_err().to_string(), "the file is no plain text");
     }
 
+    /// Between two lines a shorter file is as good as a longer one; anywhere else no half of a word counts.
+    #[test]
+    fn a_file_that_was_cut_off_says_no_half_of_anything() {
+        let text = "pin = \"0123\"\nname = \"attic\"\n[wifi]\ncountry = \"DE\"\nssid = \"home\"\npassword = \"correct horse\"\n";
+        let mut mistakes = 0;
+        for cut in 0..text.len() {
+            let Ok((wish, secrets)) = read(&text.as_bytes()[..cut]) else {
+                mistakes += 1;
+                continue;
+            };
+            assert!(secrets.pin.is_none_or(|pin| pin == "0123"), "{cut}");
+            assert!(wish.name.is_none_or(|name| name == "attic"), "{cut}");
+            let Some(wifi) = wish.wifi else { continue };
+            assert_eq!((wifi.country.as_str(), wifi.ssid.as_str()), ("DE", "home"), "{cut}");
+            assert!(wifi.password.is_none_or(|password| password == "correct horse"), "{cut}");
+        }
+        assert!(mistakes > text.len() / 2, "{mistakes} of {}", text.len());
+        // A file of the right length that the computer never filled.
+        check(&"\0".repeat(200), "line 1: ");
+    }
+
     #[test]
     fn what_is_not_said_stays() {
         let before = read(b"name = \"a\"\nupload_kbps_max = 1").unwrap().0;

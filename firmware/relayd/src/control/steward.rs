@@ -93,7 +93,10 @@ impl Steward {
             dir.display()
         );
         kept.count_boot(&keys.identity)?;
-        kept.write(&dir).await?;
+        // Without it the next start counts itself as this one, which peers take: they only keep their old session longer.
+        if let Err(error) = kept.write(&dir).await {
+            tracing::error!(error = format!("{error:#}"), "this start is not counted: the disk refuses");
+        }
         let coordinator = kept.coordinator()?;
         let map = kept::read_map(&dir, kept.key(), &coordinator).unwrap_or_else(|error| {
             tracing::warn!(error = format!("{error:#}"), "another map is asked for");
