@@ -49,8 +49,8 @@ impl Disk {
         fs::read_to_string(self.at(name)).unwrap()
     }
 
-    fn fill(&self) {
-        let mut filler = fs::File::create(self.at("filler")).unwrap();
+    fn fill(&self, name: &str) {
+        let mut filler = fs::File::create(self.at(name)).unwrap();
         let error = loop {
             if let Err(error) = filler.write_all(&[1; 4096]) {
                 break error;
@@ -149,7 +149,7 @@ fn a_box_on_a_full_disk_serves_and_keeps_what_it_had() {
     let first = Relay::start(&disk);
     let kept = ["pin", "streams.toml", "numbers/demo.msn"];
     let before = kept.map(|name| disk.read(name));
-    disk.fill();
+    disk.fill("filler");
     let refused = |running: &Relay<'_>| {
         let cookie = running.enter();
         for (method, path, body) in [
@@ -187,15 +187,17 @@ fn what_does_not_fit_stays_on_the_card() {
     fs::write(&base, "standalone = true\n").unwrap();
     let slip = "name = \"attic\"\npin = \"4711\"\n";
     fs::write(card.join("relaybox.toml"), slip).unwrap();
-    fs::create_dir(disk.at("kept")).unwrap();
+    for folder in ["kept", "data"] {
+        fs::create_dir(disk.at(folder)).unwrap();
+    }
     let start = || {
         let mut command = disk.relayd();
         command.arg("card").arg("--card").arg(&card).arg("--kept").arg(disk.dir.join("kept"));
         command.arg("--base").arg(&base).arg("--settings").arg(card.join("relayd.toml"));
-        let output = command.arg("--data-dir").arg(&disk.dir).output().unwrap();
+        let output = command.arg("--data-dir").arg(disk.dir.join("data")).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
-    disk.fill();
+    disk.fill("data/filler");
     start();
     assert_eq!(fs::read_to_string(card.join("relaybox.toml")).unwrap(), slip);
     let error = fs::read_to_string(card.join("RELAYBOX-ERROR.txt")).unwrap();
@@ -204,8 +206,8 @@ fn what_does_not_fit_stays_on_the_card() {
     // A reset needs no room.
     fs::write(card.join("relaybox-reset.txt"), "relaybox\n").unwrap();
     start();
-    assert!(!disk.at("filler").exists() && !card.join("relaybox-reset.txt").exists());
-    assert_eq!(disk.read("pin"), "4711\n", "and then there is room for what the card says");
+    assert!(!disk.at("data/filler").exists() && !card.join("relaybox-reset.txt").exists());
+    assert_eq!(disk.read("data/pin"), "4711\n", "and then there is room for what the card says");
     assert!(!card.join("RELAYBOX-ERROR.txt").exists() && !card.join("relaybox.toml").exists());
     fs::remove_dir_all(&card).unwrap();
 }

@@ -80,9 +80,11 @@ mod tests {
     use super::*;
     use crate::image::recipe::Device;
 
+    type Kind = fn(&Value) -> bool;
+
     /// What Imager's schema asks of a list (doc/json-schema/os-list-schema.json of its tree at 72ad1179): these keys, of
     /// these kinds. Of what stands beside the list it takes no key that it does not know.
-    const REQUIRED: [(&str, fn(&Value) -> bool); 9] = [
+    const REQUIRED: [(&str, Kind); 9] = [
         ("name", Value::is_string),
         ("description", Value::is_string),
         ("icon", Value::is_string),
