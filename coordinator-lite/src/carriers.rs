@@ -125,6 +125,7 @@ impl Carriers {
         if let Some(carrier) = known.filter(|carrier| now.duration_since(carrier.heard) < HELD) {
             let lacked = carrier.lacks();
             let silent = said.silent.clone();
+            let ways_changed = carrier.said.relayed != said.relayed;
             // Less than before: it began anew in the meantime.
             let watched = said.watched_bytes.saturating_sub(carrier.said.watched_bytes);
             (carrier.heard, carrier.due, carrier.said) = (now, now, said);
@@ -133,6 +134,10 @@ impl Carriers {
                 carrier.turned = now;
             }
             self.note(key, &stream, &silent, watched);
+            let carried = self.streams.get_mut(&stream).filter(|_| ways_changed);
+            if let Some(plan) = carried.and_then(|carried| carried.plan.as_mut()) {
+                plan.handle_ways_changed();
+            }
             return Ok(());
         }
         self.forget(now);
@@ -227,6 +232,10 @@ impl Carrier {
     /// that.
     fn blamed_from(&self) -> Instant {
         if self.lacks() { self.turned + LACKS_MAX } else { self.turned }
+    }
+
+    fn is_relayed(&self, key: &BoxKey) -> bool {
+        self.said.relayed.iter().any(|relayed| relayed == key)
     }
 
     fn failed(&self, key: &BoxKey) -> bool {

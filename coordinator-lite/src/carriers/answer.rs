@@ -34,6 +34,8 @@ const WAITING_S: u32 = 1;
 const MOVES: usize = 1;
 /// but where all begin, nothing much moves yet.
 const MOVES_FIRST: usize = 64;
+/// What a way through a third box counts as, in milliseconds: more than all hops that there may be.
+const RELAYED_MS: u32 = 100_000;
 /// A box's requests are remembered for two minutes, and at most [`wire::ReplayGuard::REQUESTS_MAX`] of them: its
 /// streams share 160, and the others are for what else it asks.
 const SHARED_BY: u32 = 160;
@@ -116,8 +118,10 @@ impl Carriers {
             let facts = self.owner_facts(stream, asking.owner, bitrate_bps, now);
             Plan::new(asking.owner, facts, bitrate_bps, now)
         });
-        plan.handle_bitrate(bitrate_bps, asking.round_trip_ms, now);
         let Some(carried) = self.streams.get(stream) else { return plan };
+        let near = |one: &BoxKey, other: &BoxKey| carried.near(one, other, asking.round_trip_ms);
+        let asking = &Asking { round_trip_ms: &near, ..*asking };
+        plan.handle_bitrate(bitrate_bps, asking.round_trip_ms, now);
         let own = carried.boxes.get(asking.key);
         for parent in own.into_iter().flat_map(|own| own.said.failed.iter()) {
             if plan.parents(asking.key).contains_key(parent) {
@@ -131,6 +135,7 @@ impl Carriers {
             }
         }
         let due = carried.reviewed.is_none_or(|at| now.duration_since(at) >= LOOK_EVERY);
+        let mut looked = false;
         if whole || due {
             let mut order: Vec<_> = carried.boxes.iter().collect();
             order.sort_by_key(|(_, carrier)| carrier.place);
@@ -143,11 +148,12 @@ impl Carriers {
             let mut friends = carried.boxes.iter().filter(|(key, _)| **key != plan.owner);
             let all_begin = friends.all(|(_, carrier)| now.duration_since(carrier.began) < BUSTLE);
             plan.improve(if all_begin { MOVES_FIRST } else { MOVES }, asking.round_trip_ms);
-            if let Some(carried) = self.streams.get_mut(stream) {
-                carried.reviewed = Some(now);
-            }
+            looked = true;
         } else if let Some(own) = own {
             self.review(stream, &mut plan, (asking.key, own), bitrate_bps, asking, now);
+        }
+        if looked && let Some(carried) = self.streams.get_mut(stream) {
+            carried.reviewed = Some(now);
         }
         plan
     }
@@ -195,6 +201,18 @@ impl Carriers {
 }
 
 impl Carried {
+    /// A pair that reaches each other only through a third box is far: its household would pay for it.
+    fn near(&self, one: &BoxKey, other: &BoxKey, measured: Near<'_>) -> Option<u32> {
+        let says =
+            |by: &BoxKey, of: &BoxKey| self.boxes.get(by).is_some_and(|carrier| carrier.is_relayed(of));
+        let known = measured(one, other);
+        if says(one, other) || says(other, one) {
+            Some(known.unwrap_or(0).saturating_add(RELAYED_MS))
+        } else {
+            known
+        }
+    }
+
     /// Who is named, and whether the box waits for others to move.
     fn entries(&self, plan: &Plan, asking: &Asking<'_>, now: Instant) -> (Vec<ParentEntry>, bool) {
         if asking.key == asking.owner {

@@ -148,6 +148,11 @@ impl Plan {
         self.free.insert(planned.id.0);
     }
 
+    /// Boxes reach each other in another way than before.
+    pub(super) fn handle_ways_changed(&mut self) {
+        self.assigner.handle_ways_changed();
+    }
+
     /// Makes it better by at most so many moves.
     pub(super) fn improve(&mut self, moves: usize, near: Near<'_>) {
         self.assign(near, |assigner, near| _ = (0..moves).take_while(|_| assigner.improve(near)).count());

@@ -34,6 +34,7 @@ fn says(uplink_bps: u64) -> ParentsRequest {
         takes: List::new(),
         failed: List::new(),
         silent: List::new(),
+        relayed: List::new(),
         leaving: false,
     }
 }

@@ -28,6 +28,7 @@ use stream::StreamName;
 use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio::task::AbortHandle;
 use trust::{BoxKey, List, StreamKey};
+use wire::heartbeat::{PathKind, PeerPath};
 use wire::parents::PARENTS_MAX;
 use wire::{ParentsRequest, ParentsResponse, path};
 
@@ -316,6 +317,7 @@ impl Carriers {
             takes: List::try_from(takes).unwrap_or_default(),
             failed: newest(&faults.failed),
             silent: newest(&faults.silent),
+            relayed: relayed(&self.told.borrow().paths),
             leaving: false,
         }
     }
@@ -379,6 +381,41 @@ fn newest(keys: &[BoxKey]) -> List<BoxKey, PARENTS_MAX> {
     List::try_from(newest).unwrap_or_default()
 }
 
+/// Those that others have to pass things on for, if more are reached straight: a box behind a wall, to which all ways are
+/// such ways, has no better ones.
+fn relayed(paths: &[PeerPath]) -> List<BoxKey, PARENTS_MAX> {
+    let straight =
+        paths.iter().filter(|path| matches!(path.kind, PathKind::Direct | PathKind::External)).count();
+    let relayed =
+        paths.iter().filter(|path| matches!(path.kind, PathKind::RelayedUdp | PathKind::RelayedTls));
+    let relayed: Vec<_> = relayed.map(|path| path.peer).collect();
+    if relayed.len() < straight { newest(&relayed) } else { List::new() }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_needs_a_third_box_is_told_only_where_most_need_none() {
+        let key = |n| trust::BoxSecret::from_seed(&[n; 32]).public();
+        let path = |n, kind| PeerPath {
+            peer: key(n),
+            kind,
+            endpoint: None,
+            round_trip_ms: None,
+            handshake_age_s: None,
+            sent_bytes: 0,
+            received_bytes: 0,
+        };
+        let one = [path(1, PathKind::Direct), path(2, PathKind::RelayedUdp), path(3, PathKind::External)];
+        assert_eq!(relayed(&one).iter().copied().collect::<Vec<_>>(), [key(2)]);
+        // Just begun, or behind a wall.
+        let most = [path(1, PathKind::Direct), path(2, PathKind::RelayedTls), path(3, PathKind::None)];
+        assert!(relayed(&most).is_empty() && relayed(&[]).is_empty());
+    }
 }

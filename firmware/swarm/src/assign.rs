@@ -191,6 +191,11 @@ impl Assigner {
         self.settle(&near);
     }
 
+    /// How near boxes are to each other is not what it was: the next [`Assigner::improve`] looks at all again.
+    pub const fn handle_ways_changed(&mut self) {
+        self.unmoved = 0;
+    }
+
     /// From whom a box takes each stripe. Empty for one that is not known.
     #[must_use]
     pub fn parents(&self, id: BoxId) -> Vec<Option<BoxId>> {

@@ -33,6 +33,10 @@ pub struct ParentsRequest {
     /// Parents from which it heard nothing any more in the last seconds, while others went on: they may be gone.
     #[serde(default)]
     pub silent: List<BoxKey, PARENTS_MAX>,
+    /// Boxes that it reaches only through others, while it reaches more of them straight: what one of these gives it goes out on
+    /// a third household's line as well.
+    #[serde(default)]
+    pub relayed: List<BoxKey, PARENTS_MAX>,
     /// It stops: nobody is to take anything from it any more.
     #[serde(default)]
     pub leaving: bool,

@@ -37,6 +37,31 @@ fn who_leaves_is_named_to_nobody_from_then_on() {
     mesh.check_served();
 }
 
+/// A pair with a router between that lets nothing through: a third household would pay for each block.
+#[test]
+fn who_is_reached_through_a_third_box_gives_nothing_where_others_can() {
+    let (mut mesh, giver) = settled();
+    let all = children(&mesh, giver);
+    let child = all[0];
+    let theirs = mesh.key(giver);
+    mesh.boxes.get_mut(&child).unwrap().relayed = vec![theirs].try_into().unwrap();
+    mesh.settle();
+    assert!(!children(&mesh, giver).contains(&child), "{:?}", mesh.takes(child));
+    // It is nobody's fault: the others have it from there as before.
+    assert!(!children(&mesh, giver).is_empty());
+    mesh.check_served();
+    // The origin's part is taken by another box, where there is one that has it from there as well.
+    let child = children(&mesh, OWNER)[0];
+    let theirs = mesh.key(OWNER);
+    mesh.boxes.get_mut(&child).unwrap().relayed = vec![theirs].try_into().unwrap();
+    mesh.settle();
+    for stripe in (0..8).filter(|stripe| mesh.parent(child, *stripe) == Some(OWNER)) {
+        let others = mesh.boxes.keys().filter(|n| **n != OWNER && mesh.parent(**n, stripe) == Some(OWNER));
+        assert_eq!(others.count(), 1, "stripe {stripe}: {:?}", mesh.takes(child));
+    }
+    mesh.check_served();
+}
+
 #[test]
 fn who_is_revoked_is_named_to_nobody_from_then_on() {
     let (mut mesh, giver) = settled();
