@@ -287,7 +287,8 @@ async fn read(live: &Live, item: &Item, index: u16) -> Option<Bytes> {
 pub(crate) async fn give_blocks(given: Given, item: Arc<Item>, asked: BlocksRequest, outlet: Outlet) {
     for index in asked.blocks {
         let Some(bytes) = read(&given.live, &item, index).await else { continue };
-        let Ok(turn) = outlet.turn(Class::Pull, Instant::now()).await else { return };
+        let wanted = outlet.uplink.pulled_by(outlet.child);
+        let Ok(turn) = outlet.turn(Class::Pull, wanted).await else { return };
         let block = Block { part: asked.part, index, class: Class::Pull, ready: Instant::now(), bytes };
         if outlet.send_block(block, turn).await.is_err() {
             return;

@@ -1,11 +1,13 @@
 //! What all children together may get: a rate, kept by making senders wait. Refuses to choose it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use swarm::score::{acknowledges, on_the_line};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
+use trust::BoxKey;
 
 use crate::turns::{Class, Turn, Turns};
 
@@ -18,6 +20,9 @@ const ON_TIME: Duration = Duration::from_millis(250);
 /// When all were late for so long, there is more than the line carries, or was once: then what is late is left out, until
 /// the line is on time again (as CoDel does it with packets, RFC 8289).
 const LATE_FOR: Duration = Duration::from_millis(600);
+/// By so much later counts each block that a child asks for by name, and so much later at most.
+const PULL_COSTS: Duration = Duration::from_secs(1);
+const PULL_LEAD_MAX: Duration = Duration::from_secs(3);
 /// What was booked may be on its way for so long before it counts as what nobody sent. Longer would be a queue on the line.
 const ON_ITS_WAY: Duration = Duration::from_millis(15);
 /// A sender looks again at least this often whether the rate has changed.
@@ -30,6 +35,8 @@ pub struct Uplink {
     rate: watch::Sender<Option<u64>>,
     account: Arc<Mutex<Account>>,
     turns: Turns,
+    /// When the next pull of a child counts as asked for.
+    pulls: Arc<Mutex<BTreeMap<BoxKey, Instant>>>,
     /// Since when all blocks are late.
     late_since: Arc<Mutex<Option<Instant>>>,
 }
@@ -85,6 +92,7 @@ impl Default for Uplink {
             rate: watch::Sender::new(None),
             account: Arc::new(Mutex::new(Account::new())),
             turns: Turns::default(),
+            pulls: Arc::default(),
             late_since: Arc::default(),
         }
     }
@@ -122,6 +130,18 @@ impl Uplink {
     /// Until a block may begin that a child wants at this time.
     pub(crate) async fn turn(&self, class: Class, wanted: Instant) -> Turn {
         if self.rate().is_none() { Turn::free() } else { self.turns.take(class, wanted).await }
+    }
+
+    /// When a block counts as asked for that this child asks for by name now: later, the more it asked for just before. What a
+    /// full line has left for pulls is a block a second, and a newcomer asks for dozens at once: who misses a single one would
+    /// wait behind all of them.
+    pub(crate) fn pulled_by(&self, child: BoxKey) -> Instant {
+        let now = Instant::now();
+        let mut pulls = self.pulls.lock().unwrap_or_else(PoisonError::into_inner);
+        pulls.retain(|_, next| *next > now);
+        let at = pulls.get(&child).map_or(now, |next| (*next).min(now + PULL_LEAD_MAX));
+        pulls.insert(child, at + PULL_COSTS);
+        at
     }
 
     /// The same for what goes out even in a pause, and is little.
@@ -269,6 +289,20 @@ mod tests {
         uplink.take(16_384).await;
         let waited = began.elapsed().as_millis();
         assert!((900..=1_030).contains(&waited), "{waited}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_for_one_block_is_before_who_asked_for_many() {
+        let uplink = Uplink::default();
+        let [many, one] = [1, 2].map(|n| trust::BoxSecret::from_seed(&[n; 32]).public());
+        let asked: Vec<_> = (0..40).map(|_| uplink.pulled_by(many)).collect();
+        assert!(asked.is_sorted() && asked[39] == Instant::now() + PULL_LEAD_MAX);
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        assert!(uplink.pulled_by(one) < asked[1], "behind the first only");
+        // Nothing is kept of who has asked for nothing for a while.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(uplink.pulled_by(many), Instant::now());
+        assert_eq!(uplink.pulls.lock().unwrap().len(), 1);
     }
 
     #[tokio::test(start_paused = true)]
