@@ -46,6 +46,9 @@ const MISSED_BY_MIN: usize = 2;
 const MISSED_BY_MAX: usize = 8;
 /// For so long a box that lacks something is not blamed for what others did not get from it.
 const LACKS_MAX: Duration = Duration::from_secs(20);
+/// What boxes said of one before it was gone, and go on saying, counts for nothing for so long after it is back: they
+/// say for fifteen seconds what they saw once.
+const PARDONED: Duration = Duration::from_secs(20);
 /// For who is silent, and for what changed about the others.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A box's age counts in such steps, so that a plan does not change with each look.
@@ -94,9 +97,13 @@ struct Carrier {
     heard: Instant,
     /// When it is to ask again.
     due: Instant,
+    /// Since when it asks in time.
+    back: Instant,
     /// Since when it has all, or lacks something.
     turned: Instant,
     said: ParentsRequest,
+    /// Since when it says of these that they failed it.
+    failed_since: BTreeMap<BoxKey, Instant>,
     /// From whom it was told to take what, since it said what it takes.
     told: Vec<(BoxKey, u16)>,
     /// Who called it silent since it asked last.
@@ -126,6 +133,11 @@ impl Carriers {
             let lacked = carrier.lacks();
             let silent = said.silent.clone();
             let ways_changed = carrier.said.relayed != said.relayed;
+            if !carrier.is_fresh(now) {
+                carrier.back = now;
+            }
+            let since = |key: &BoxKey| carrier.failed_since.get(key).copied().unwrap_or(now);
+            carrier.failed_since = said.failed.iter().map(|key| (*key, since(key))).collect();
             // Less than before: it began anew in the meantime.
             let watched = said.watched_bytes.saturating_sub(carrier.said.watched_bytes);
             (carrier.heard, carrier.due, carrier.said) = (now, now, said);
@@ -150,7 +162,9 @@ impl Carriers {
             began: now,
             heard: now,
             due: now,
+            back: now,
             turned: now,
+            failed_since: said.failed.iter().map(|key| (*key, now)).collect(),
             said,
             told,
             missed_by,
@@ -238,10 +252,6 @@ impl Carrier {
         self.said.relayed.iter().any(|relayed| relayed == key)
     }
 
-    fn failed(&self, key: &BoxKey) -> bool {
-        self.said.failed.iter().any(|failed| failed == key)
-    }
-
     /// What is known of it, with what other streams leave of its line.
     fn facts(&self, others_bps: u64, now: Instant) -> Facts {
         let uplink = self.said.uplink_bps.unwrap_or(UPLINK_ASSUMED_BPS);
@@ -256,6 +266,14 @@ impl Carrier {
 }
 
 impl Carried {
+    /// Whether a box says of another one that it failed it, and did not begin to say so before that one was gone and
+    /// came back.
+    fn is_failed(&self, by: &Carrier, of: &BoxKey, now: Instant) -> bool {
+        let Some(since) = by.failed_since.get(of) else { return false };
+        let back = self.boxes.get(of).map(|carrier| carrier.back);
+        back.is_none_or(|back| *since >= back || now.duration_since(back) >= PARDONED)
+    }
+
     /// Stripes that a candidate takes from the asking box, directly or through others.
     fn barred(&self, candidate: &BoxKey, asking: &BoxKey) -> u16 {
         let mut barred = 0;

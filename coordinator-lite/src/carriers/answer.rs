@@ -124,7 +124,8 @@ impl Carriers {
         plan.handle_bitrate(bitrate_bps, asking.round_trip_ms, now);
         let own = carried.boxes.get(asking.key);
         for parent in own.into_iter().flat_map(|own| own.said.failed.iter()) {
-            if plan.parents(asking.key).contains_key(parent) {
+            let failed = own.is_some_and(|own| carried.is_failed(own, parent, now));
+            if failed && plan.parents(asking.key).contains_key(parent) {
                 plan.handle_failed(asking.key, parent, asking.round_trip_ms, now);
             }
         }
@@ -220,10 +221,11 @@ impl Carried {
         }
         let own = self.boxes.get(asking.key);
         let mut named: BTreeMap<BoxKey, ParentEntry> = BTreeMap::new();
+        let failed = |key: &BoxKey| own.is_some_and(|own| self.is_failed(own, key, now));
         let usable = |key: &BoxKey| {
             let there =
                 self.boxes.get(key).is_some_and(|carrier| carrier.is_fresh(now) && (asking.is_peer)(key));
-            (there || key == asking.owner) && key != asking.key && !own.is_some_and(|own| own.failed(key))
+            (there || key == asking.owner) && key != asking.key && !failed(key)
         };
         let entry = |key: &BoxKey, stripes: u16, barred: u16| {
             let score = plan.score(key, (asking.round_trip_ms)(asking.key, key));
@@ -253,9 +255,9 @@ impl Carried {
                 named.entry(other.key).or_insert_with(|| entry(&other.key, 0, barred));
             }
         }
-        let failed = own.is_some_and(|own| own.failed(asking.owner));
         let owner = entry(asking.owner, 0, 0);
-        named.entry(*asking.owner).or_insert(if failed { ParentEntry { score: 0, ..owner } } else { owner });
+        let last = if failed(asking.owner) { ParentEntry { score: 0, ..owner } } else { owner };
+        named.entry(*asking.owner).or_insert(last);
         // Whom it can turn to at once, should one of its givers fail.
         for (heir, gives) in plan.heirs(asking.key).into_iter().filter(|(heir, _)| usable(heir)) {
             let barred = self.barred(&heir, asking.key);

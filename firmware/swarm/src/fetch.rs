@@ -77,6 +77,8 @@ pub const STARVED_MS: u64 = 2_000;
 const SETTLED_PARTS: u32 = 10;
 /// and at most for so long.
 const SETTLING_MS: u64 = 8_000;
+/// A part that is so much of the time in which one is waited for behind the newest is given up at once.
+const OUTRUN_PERCENT: u64 = 150;
 /// While nothing else is due.
 const IDLE_MS: u64 = 1_000;
 
@@ -204,7 +206,11 @@ impl Fetch {
             }
         }
         if let Some(parent) = self.parents.get_mut(&parent) {
-            if refused.is_empty() { parent.handle_room() } else { parent.handle_loss(Loss::Refused, now) }
+            if refused.is_empty() {
+                parent.handle_room();
+            } else {
+                parent.handle_loss(Loss::Refused, true, now);
+            }
         }
         for index in wanted.iter() {
             let Some(stripe) = self.stripes.get_mut(usize::from(index)) else { continue };
@@ -220,8 +226,8 @@ impl Fetch {
     /// A feed ended, or never began. Those that were closed are passed over.
     pub fn handle_lost(&mut self, id: FeedId, why: Loss, now: Millis) {
         let Some(feed) = self.feeds.get(&id) else { return };
-        if let (false, Some(parent)) = (feed.is_retiring(), self.parents.get_mut(&feed.parent)) {
-            parent.handle_loss(why, now);
+        if !feed.is_retiring() {
+            self.lose(feed.parent, why, now);
         }
         self.drop_feed(id);
         self.step(now);
@@ -264,6 +270,7 @@ impl Fetch {
             let wanted = Millis(deadline.0 - self.config.depth_ms);
             let flight = Flight::new(part, self.config.stripes, shape.blocks, now, (wanted, deadline));
             self.flights.insert(part, flight);
+            self.end_outrun();
             self.blocks_ewma = (self.blocks_ewma * 7 + u32::from(shape.blocks) * 16) / 8;
         }
         self.step(now);
@@ -420,6 +427,17 @@ impl Fetch {
             if self.due(deadline, now) {
                 self.give_up(part);
             }
+        }
+    }
+
+    /// After a time without any line many parts are heard of at once. What is far behind is no longer waited for: to ask
+    /// for all of it would fill the lines of others for something that viewers are to jump over.
+    fn end_outrun(&mut self) {
+        let parts_max = usize::try_from(OUTRUN_PERCENT * self.config.depth_ms / 100 / self.part_ms);
+        while let (Some(oldest), Ok(parts_max)) = (self.flights.keys().next().copied(), parts_max)
+            && self.flights.len() + self.over.range(oldest..).count() > parts_max
+        {
+            self.give_up(oldest);
         }
     }
 

@@ -280,3 +280,30 @@ fn circles_that_boxes_tell_of_end() {
     assert_eq!((carried.barred(&key(1), &key(3)), carried.barred(&key(2), &key(3))), (0b1000, 0b1000));
     assert_eq!((carried.barred(&key(1), &key(2)), carried.barred(&key(3), &key(1))), (0b1111, 0));
 }
+
+/// Boxes say for a quarter of a minute what they saw once; lines are too tight to do without a box for so long.
+#[test]
+fn who_was_gone_and_is_back_gives_again_though_others_still_say_that_it_failed_them() {
+    // Nobody has what the others need without it.
+    let (mut mesh, giver) = settled_with(6 * MBIT);
+    let all = children(&mesh, giver);
+    let gone = mesh.boxes.remove(&giver).unwrap();
+    all.iter().for_each(|child| fail(&mut mesh, *child, giver));
+    for _ in 0..8 {
+        mesh.pass(1);
+        mesh.boxes.clone().into_keys().for_each(|n| drop(mesh.ask(n)));
+    }
+    assert!(children(&mesh, giver).is_empty());
+    mesh.boxes.insert(giver, ParentsRequest { takes: List::new(), ..gone });
+    for _ in 0..5 {
+        mesh.pass(1);
+        mesh.boxes.clone().into_keys().for_each(|n| drop(mesh.ask(n)));
+    }
+    assert!(!children(&mesh, giver).is_empty(), "within five seconds");
+    // What is said for longer is not of the past.
+    for _ in 0..20 {
+        mesh.pass(1);
+        mesh.boxes.clone().into_keys().for_each(|n| drop(mesh.ask(n)));
+    }
+    assert!(!all.iter().any(|child| children(&mesh, giver).contains(child)));
+}

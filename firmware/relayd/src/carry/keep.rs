@@ -22,6 +22,8 @@ use super::{Carriers, Faults, lock};
 const IDLE: Duration = Duration::from_secs(30);
 /// A stream of which nothing new came for so long is over: its origin is gone without a word.
 const SILENT_MAX: Duration = Duration::from_secs(15);
+/// The same while the coordinator is silent, too: more likely this box's own line is down, and viewers go on after it.
+const ALONE_MAX: Duration = Duration::from_secs(60);
 /// An ended stream can be read for so long.
 const OVER_FOR: Duration = Duration::from_secs(10);
 /// How often that is looked at.
@@ -80,6 +82,7 @@ impl Keep {
         let mut asked = TokioInstant::now();
         let mut next = asked + Duration::from_secs(u64::from(answer.next_s.clamp(1, 60)));
         let mut gives = false;
+        let mut answered = true;
         loop {
             tokio::select! {
                 report = told.recv() => match report {
@@ -104,7 +107,9 @@ impl Keep {
                 () = sleep_until(next) => {
                     asked = TokioInstant::now();
                     self.forgive(&mut silent);
-                    next = asked + self.ask_again(&mut failed, &silent, &parents, &answer).await;
+                    let pause = self.ask_again(&mut failed, &silent, &parents, &answer).await;
+                    answered = pause.is_some();
+                    next = asked + pause.unwrap_or(TRY_AGAIN);
                 }
                 () = tokio::time::sleep(if gives { LOOK_EVERY } else { LOOK_EARLY_EVERY }) => {}
             }
@@ -126,7 +131,7 @@ impl Keep {
             let newest = self.newest();
             if newest != heard.0 {
                 heard = (newest, TokioInstant::now());
-            } else if newest.is_some() && heard.1.elapsed() >= SILENT_MAX {
+            } else if newest.is_some() && heard.1.elapsed() >= if answered { SILENT_MAX } else { ALONE_MAX } {
                 tracing::info!(stream.id = %self.name, "nothing comes any more: it ends here");
                 break;
             }
@@ -144,14 +149,14 @@ impl Keep {
         self.carriers.end(&self.name);
     }
 
-    /// Asks, and gives the pause until the next time.
+    /// Asks, and gives the pause until the next time; none where there was no answer.
     async fn ask_again(
         &self,
         failed: &mut Vec<(BoxKey, Instant)>,
         silent: &[(BoxKey, TokioInstant)],
         parents: &watch::Sender<Vec<Parent>>,
         first: &ParentsResponse,
-    ) -> Duration {
+    ) -> Option<Duration> {
         failed.retain(|(_, until)| *until > Instant::now());
         let faults = Faults {
             failed: failed.iter().map(|(key, _)| *key).collect(),
@@ -171,14 +176,14 @@ impl Keep {
                     *before = named;
                     changed
                 });
-                Duration::from_secs(u64::from(answer.next_s.clamp(1, 60)))
+                Some(Duration::from_secs(u64::from(answer.next_s.clamp(1, 60))))
             }
             Err(error) => {
                 if error.code() != Code::TryAgain {
                     tracing::debug!(stream.id = %self.name, %error, "no word from the coordinator");
                 }
                 // With the parents that are known the stream goes on.
-                TRY_AGAIN
+                (!error.is_silence()).then_some(TRY_AGAIN)
             }
         }
     }

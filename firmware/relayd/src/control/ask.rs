@@ -50,6 +50,14 @@ impl fmt::Display for Told<'_> {
 }
 
 impl AskError {
+    /// Nothing was heard of the coordinator.
+    pub(crate) const fn is_silence(&self) -> bool {
+        matches!(
+            self,
+            Self::Channel(ChannelError::Unreachable(..) | ChannelError::Late | ChannelError::Broken(_))
+        )
+    }
+
     pub(crate) fn code(&self) -> Code {
         match self {
             Self::Channel(ChannelError::WrongPin(_)) => Code::WrongPin,
@@ -63,7 +71,7 @@ impl AskError {
     /// In words, by the coordinator where it said something.
     pub(crate) fn what_to_do(&self) -> String {
         match self {
-            Self::Channel(ChannelError::Unreachable(..) | ChannelError::Late | ChannelError::Broken(_)) => {
+            _ if self.is_silence() => {
                 "Check this box's connection, and ask whoever runs the mesh whether the coordinator is up. The invite \
                  was not used: try again."
                     .to_owned()

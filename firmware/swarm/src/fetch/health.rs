@@ -11,6 +11,8 @@ use crate::part::{BlockIndex, PartId, Stripes};
 
 /// A parent that says nothing, not even that it lives (each second), for so long is lost.
 const ALIVE_MS: u64 = 3_000;
+/// A parent says each second that it lives; nobody did for twice that.
+const UNHEARD_MS: u64 = 2_000;
 /// A feed that isn't answered so long beyond two round trips is lost.
 pub(super) const OPEN_MS: u64 = 600;
 /// News of others reach a parent this much later, beyond half a round trip.
@@ -63,15 +65,22 @@ impl Fetch {
         for (id, parent, since) in opening {
             if self.due(since.plus(OPEN_MS + 2 * self.round_trip(parent)), now) {
                 self.close(id);
-                self.lose(parent, now);
+                self.lose(parent, Loss::Failed, now);
             }
         }
     }
 
-    fn lose(&mut self, parent: ParentId, now: Millis) {
+    pub(super) fn lose(&mut self, parent: ParentId, why: Loss, now: Millis) {
+        let hears = self.hears(now);
         if let Some(parent) = self.parents.get_mut(&parent) {
-            parent.handle_loss(Loss::Failed, now);
+            parent.handle_loss(why, hears, now);
         }
+    }
+
+    /// Whether anything came from anybody: if not, it may be the line of this box.
+    fn hears(&self, now: Millis) -> bool {
+        let last = self.parents.values().filter_map(|parent| parent.heard).max();
+        last.is_some_and(|last| now.since(last) < UNHEARD_MS)
     }
 
     /// Parents with an open feed that isn't being replaced, and since when they have one.
@@ -92,7 +101,7 @@ impl Fetch {
         let behind = self.news.iter().rev().find(|(part, _)| Some(*part) > newest).map(|(_, seen)| *seen);
         if self.due(heard.plus(ALIVE_MS), now) {
             self.close_all(id);
-            self.lose(id, now);
+            self.lose(id, Loss::Failed, now);
             return;
         }
         if self.warms(id, now) {

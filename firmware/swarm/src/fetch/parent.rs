@@ -8,6 +8,10 @@ use crate::part::{PartId, Stripes};
 pub(crate) const DEMOTED_MS: u64 = 10_000;
 /// The same where it was only silent: often a line or a machine that stood still for a moment.
 pub(crate) const SILENT_MS: u64 = 3_000;
+/// The longest that silence keeps a parent out: a box that was pulled from the wall is needed again once it is back.
+const SILENT_MS_MAX: u64 = 12_000;
+/// So long without silence makes earlier ones forgotten.
+const SILENT_FORGOTTEN_MS: u64 = 60_000;
 /// The longest that a fault which is no forgery keeps a parent out.
 pub(crate) const DEMOTED_MS_MAX: u64 = 600_000;
 /// Good behaviour for so long makes earlier faults forgotten.
@@ -15,6 +19,8 @@ const FORGOTTEN_MS: u64 = 600_000;
 /// After a dial that failed; doubled each time.
 const DIAL_MS: u64 = 250;
 const DIAL_MS_MAX: u64 = 15_000;
+/// The longest while nobody is heard: then it is the line of this box, and the others are there once it is back.
+const DIAL_MS_MAX_UNHEARD: u64 = 1_000;
 /// After a parent said that it has no room; doubled each time. Places come free as others move, soon after one is gone.
 const REFUSED_MS: u64 = 300;
 const REFUSED_MS_MAX: u64 = 2_400;
@@ -78,6 +84,7 @@ pub(crate) struct Parent {
     /// The last fault was silence: it may be gone.
     silent: bool,
     faults: u32,
+    silences: u32,
     dials_failed: u32,
     refusals: u32,
     not_before: Millis,
@@ -109,6 +116,7 @@ impl Parent {
             standing: Standing::Good,
             silent: false,
             faults: 0,
+            silences: 0,
             dials_failed: 0,
             refusals: 0,
             not_before: Millis(0),
@@ -180,26 +188,37 @@ impl Parent {
             self.standing = Standing::Banned;
             return None;
         }
-        if let Standing::Demoted { until } = self.standing
-            && now.since(until) >= FORGOTTEN_MS
-        {
-            self.faults = 0;
+        if let Standing::Demoted { until } = self.standing {
+            let good_ms = now.since(until);
+            self.faults = if good_ms < FORGOTTEN_MS { self.faults } else { 0 };
+            self.silences = if good_ms < SILENT_FORGOTTEN_MS { self.silences } else { 0 };
         }
         self.silent = fault == Fault::Silent;
-        let times = if fault == Fault::Empty { 0 } else { self.faults };
-        let base = if fault == Fault::Silent { SILENT_MS } else { DEMOTED_MS };
-        let until = now.plus(doubled(base, times, DEMOTED_MS_MAX));
-        self.faults += u32::from(fault != Fault::Empty);
+        let out_ms = match fault {
+            Fault::Silent => doubled(SILENT_MS, self.silences, SILENT_MS_MAX),
+            Fault::Empty => DEMOTED_MS,
+            Fault::Forged | Fault::NotAsked | Fault::Lied | Fault::Stale | Fault::Starved | Fault::Slow => {
+                doubled(DEMOTED_MS, self.faults, DEMOTED_MS_MAX)
+            }
+        };
+        let until = now.plus(out_ms);
+        self.silences += u32::from(fault == Fault::Silent);
+        self.faults += u32::from(!matches!(fault, Fault::Empty | Fault::Silent));
         self.strays = 0;
         self.standing = Standing::Demoted { until };
         Some(until)
     }
 
-    pub(crate) fn handle_loss(&mut self, why: Loss, now: Millis) {
+    /// `hears`: something came from anybody at all a moment ago.
+    pub(crate) fn handle_loss(&mut self, why: Loss, hears: bool, now: Millis) {
         match why {
+            // Feeds that were asked for together fail together, and count once.
+            Loss::Failed | Loss::Ended if now < self.not_before => {}
             Loss::Failed | Loss::Ended => {
-                self.not_before = now.plus(doubled(DIAL_MS, self.dials_failed, DIAL_MS_MAX));
-                self.dials_failed += 1;
+                let most = if hears { DIAL_MS_MAX } else { DIAL_MS_MAX_UNHEARD };
+                let wait_ms = doubled(DIAL_MS, self.dials_failed, most);
+                self.not_before = now.plus(wait_ms);
+                self.dials_failed += u32::from(wait_ms < most);
             }
             Loss::Refused => {
                 self.not_before = now.plus(doubled(REFUSED_MS, self.refusals, REFUSED_MS_MAX));
@@ -256,14 +275,45 @@ mod tests {
     #[test]
     fn dials_and_refusals_back_off() {
         let mut parent = Parent { listed: true, ..Parent::new() };
-        parent.handle_loss(Loss::Failed, Millis(0));
-        assert!(!parent.opens(Millis(249)) && parent.opens(Millis(250)));
-        parent.handle_loss(Loss::Failed, Millis(1000));
+        parent.handle_loss(Loss::Failed, true, Millis(0));
+        parent.handle_loss(Loss::Failed, true, Millis(10));
+        assert!(!parent.opens(Millis(249)) && parent.opens(Millis(250)), "two that failed at once are one");
+        parent.handle_loss(Loss::Failed, true, Millis(1000));
         assert!(!parent.opens(Millis(1499)) && parent.opens(Millis(1500)));
-        parent.handle_loss(Loss::Refused, Millis(2000));
+        parent.handle_loss(Loss::Refused, true, Millis(2000));
         assert!(parent.keeps(0, Millis(2000)), "what it carries stays");
         assert!(!parent.opens(Millis(2299)) && parent.opens(Millis(2300)));
-        parent.handle_loss(Loss::Leaving, Millis(8000));
+        parent.handle_loss(Loss::Leaving, true, Millis(8000));
         assert!(!parent.keeps(0, Millis(8000)) && !parent.opens_in_need(Millis(8000)));
+    }
+
+    #[test]
+    fn dials_of_a_box_that_hears_nobody_go_on() {
+        let mut parent = Parent { listed: true, ..Parent::new() };
+        let mut now = Millis(0);
+        for _ in 0..30 {
+            parent.handle_loss(Loss::Failed, false, now);
+            now = parent.back_at(now).unwrap();
+        }
+        assert!(now <= Millis(30_000));
+        parent.handle_loss(Loss::Failed, true, now);
+        assert_eq!(parent.back_at(now), Some(now.plus(1_000)), "and what comes later doubles from there");
+        now = now.plus(1_000);
+        parent.handle_loss(Loss::Failed, true, now);
+        assert_eq!(parent.back_at(now), Some(now.plus(2_000)));
+    }
+
+    #[test]
+    fn silence_keeps_out_for_seconds_however_often() {
+        let mut parent = Parent { listed: true, ..Parent::new() };
+        let mut now = Millis(0);
+        for out_ms in [3_000, 6_000, 12_000, 12_000] {
+            assert_eq!(parent.handle_fault(Fault::Silent, now), Some(now.plus(out_ms)));
+            now = now.plus(out_ms + 30_000);
+        }
+        assert_eq!(parent.handle_fault(Fault::Slow, now), Some(now.plus(10_000)), "no fault of another kind");
+        now = now.plus(10_000 + 60_000);
+        assert_eq!(parent.handle_fault(Fault::Silent, now), Some(now.plus(3_000)), "forgotten");
+        assert_eq!(parent.handle_fault(Fault::Slow, now), Some(now.plus(20_000)), "not forgotten");
     }
 }

@@ -257,6 +257,22 @@ fn a_part_that_nobody_has_becomes_a_gap_at_its_deadline() {
 }
 
 #[test]
+fn of_what_was_missed_for_long_only_the_end_is_waited_for() {
+    let mut fetch = Fetch::new(config());
+    fetch.handle_parents(&[candidate(1, 1, &[])], Millis(0));
+    let shape = Shape { blocks: 4, duration_ms: 200 };
+    (0..60).for_each(|n| _ = fetch.handle_header(ParentId(1), part(n), shape, Millis(0)));
+    let commands = core::iter::from_fn(|| fetch.poll_command());
+    let given_up = commands.filter_map(|command| match command {
+        Command::GiveUp { part } => Some(part),
+        _ => None,
+    });
+    // Half as long again as the three seconds in which a part is waited for.
+    assert_eq!(given_up.collect::<Vec<_>>(), (0..60 - 22).map(part).collect::<Vec<_>>());
+    assert_eq!(fetch.status(Millis(0)).flights, 22);
+}
+
+#[test]
 fn headers_alone_are_taken_while_nobody_watches() {
     let mut world = World::new(&[Kind::Honest; 3]);
     world.tell(|fetch, now| fetch.handle_demand(Demand::Headers, now));
