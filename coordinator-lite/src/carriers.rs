@@ -49,6 +49,13 @@ const LACKS_MAX: Duration = Duration::from_secs(20);
 /// What boxes said of one before it was gone, and go on saying, counts for nothing for so long after it is back: they
 /// say for fifteen seconds what they saw once.
 const PARDONED: Duration = Duration::from_secs(20);
+/// A box that the plan had given up gives nothing until it has had most stripes for so long: it fetches what it missed, and
+/// who takes from it would wait with it,
+const RESTS: Duration = Duration::from_secs(3);
+/// but for no longer than this.
+const RESTS_MAX: Duration = Duration::from_secs(10);
+/// Most stripes: where lines are full the last ones come only once it gives itself.
+const MOST_STRIPES: u32 = ALL_STRIPES.count_ones() * 3 / 4;
 /// For who is silent, and for what changed about the others.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A box's age counts in such steps, so that a plan does not change with each look.
@@ -99,6 +106,8 @@ struct Carrier {
     due: Instant,
     /// Since when it asks in time.
     back: Instant,
+    /// Since when it has had most stripes, once the plan had given it up and it came back.
+    recovers: Option<Instant>,
     /// Since when it has all, or lacks something.
     turned: Instant,
     said: ParentsRequest,
@@ -128,13 +137,19 @@ impl Carriers {
             return Ok(());
         }
         let stream = said.stream.clone();
-        let known = self.streams.get_mut(&stream).and_then(|carried| carried.boxes.get_mut(key));
+        let carried = self.streams.get_mut(&stream);
+        let given_up =
+            carried.as_ref().and_then(|carried| carried.plan.as_ref()).is_some_and(|plan| !plan.has(key));
+        let known = carried.and_then(|carried| carried.boxes.get_mut(key));
         if let Some(carrier) = known.filter(|carrier| now.duration_since(carrier.heard) < HELD) {
             let lacked = carrier.lacks();
             let silent = said.silent.clone();
             let ways_changed = carrier.said.relayed != said.relayed;
             if !carrier.is_fresh(now) {
+                // If nobody missed it, only this coordinator was away.
+                let was_gone = !carrier.missed_by.is_empty() || taken(&said).count_ones() < MOST_STRIPES;
                 carrier.back = now;
+                carrier.recovers = Some(now).filter(|_| given_up && was_gone);
             }
             let since = |key: &BoxKey| carrier.failed_since.get(key).copied().unwrap_or(now);
             carrier.failed_since = said.failed.iter().map(|key| (*key, since(key))).collect();
@@ -142,6 +157,9 @@ impl Carriers {
             let watched = said.watched_bytes.saturating_sub(carrier.said.watched_bytes);
             (carrier.heard, carrier.due, carrier.said) = (now, now, said);
             carrier.missed_by.clear();
+            if taken(&carrier.said).count_ones() < MOST_STRIPES {
+                carrier.recovers = carrier.recovers.map(|_| now);
+            }
             if carrier.lacks() != lacked {
                 carrier.turned = now;
             }
@@ -163,6 +181,7 @@ impl Carriers {
             heard: now,
             due: now,
             back: now,
+            recovers: None,
             turned: now,
             failed_since: said.failed.iter().map(|key| (*key, now)).collect(),
             said,
@@ -220,6 +239,11 @@ impl Carriers {
     }
 }
 
+/// What a box takes from anybody, by its word.
+fn taken(said: &ParentsRequest) -> u16 {
+    said.takes.iter().fold(0, |all, take| all | take.stripes)
+}
+
 impl Carrier {
     /// When it is due.
     fn asks(&self, now: Instant) -> bool {
@@ -238,8 +262,13 @@ impl Carrier {
     }
 
     fn lacks(&self) -> bool {
-        let takes = self.said.takes.iter().fold(0, |all, take| all | take.stripes);
-        takes != ALL_STRIPES || !self.said.failed.is_empty()
+        taken(&self.said) != ALL_STRIPES || !self.said.failed.is_empty()
+    }
+
+    /// It came back a moment ago, and has enough to do with itself.
+    fn is_resting(&self, now: Instant) -> bool {
+        let since = self.recovers.filter(|_| now.duration_since(self.back) < RESTS_MAX);
+        since.is_some_and(|since| now.duration_since(since) < RESTS)
     }
 
     /// What it did not give before this was not its fault, since it lacked something itself. For long nobody is believed

@@ -177,7 +177,7 @@ impl Carriers {
         }
         let mut facts = carrier.facts(self.others_bps(stream, key), now);
         // It goes on watching, below all others.
-        if plan.is_out(key, carrier.blamed_from(), now) {
+        if plan.is_out(key, carrier.blamed_from(), now) || carrier.is_resting(now) {
             facts.uplink_bps = 0;
         }
         plan.handle_box(key, facts, asking.round_trip_ms);

@@ -100,6 +100,10 @@ impl Plan {
         self.boxes.keys().copied().collect()
     }
 
+    pub(super) fn has(&self, key: &BoxKey) -> bool {
+        self.boxes.contains_key(key)
+    }
+
     /// What it is to give, in bits per second.
     pub(super) fn gives_bps(&self, key: &BoxKey) -> u64 {
         let Some(planned) = self.boxes.get(key) else { return 0 };
