@@ -46,8 +46,6 @@ pub(crate) struct Feed {
     pub(crate) asked: Stripes,
     /// What is still taken from it.
     pub(crate) wanted: Stripes,
-    /// The parent was told that it is planned, or that it is in the place of one that failed: nobody else gets its place.
-    pub(crate) held: bool,
     pub(crate) from: Option<PartId>,
     /// Where it began, if that was left to the parent.
     first: Option<PartId>,
@@ -57,19 +55,12 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    pub(crate) fn new(
-        parent: ParentId,
-        stripes: Stripes,
-        held: bool,
-        from: Option<PartId>,
-        now: Millis,
-    ) -> Self {
+    pub(crate) fn new(parent: ParentId, stripes: Stripes, from: Option<PartId>, now: Millis) -> Self {
         Self {
             parent,
             phase: Phase::Opening { since: now },
             asked: stripes,
             wanted: stripes,
-            held,
             from,
             first: None,
             flows: vec![Flow::default(); usize::from(STRIPES_MAX)],

@@ -164,15 +164,13 @@ impl Fetch {
                 self.release(coming, index, None, now);
             }
             let able = self.parents.get(&wish).is_some_and(|parent| parent.opens_in_need(now));
-            let has = |stripes: fn(&Parent) -> Stripes| {
-                self.parents.get(&wish).is_some_and(|parent| stripes(parent).contains(index))
-            };
-            let planned = has(|parent| parent.assigned);
             let there = self.live(index).filter(|(_, feed)| feed.parent == wish);
-            // What was found by itself and is planned by now has to be asked for again: until the parent hears of it, whoever
-            // is planned gets its place.
-            let told = |feed: &Feed| feed.asked == feed.wanted && (feed.held || !planned);
-            if able && !there.is_some_and(|(_, feed)| told(feed)) {
+            let fits = there.is_some_and(|(_, feed)| feed.asked == feed.wanted || !able);
+            if !fits && able {
+                let has = |stripes: fn(&Parent) -> Stripes| {
+                    self.parents.get(&wish).is_some_and(|parent| stripes(parent).contains(index))
+                };
+                let planned = has(|parent| parent.assigned);
                 let instead = self.lost(index, now).filter(|_| !planned && has(|parent| parent.heir));
                 let stripes = opens.entry((wish, planned, instead)).or_default();
                 *stripes = stripes.with(index);
@@ -264,8 +262,7 @@ impl Fetch {
         self.feeds_made += 1;
         let feed = FeedId(self.feeds_made);
         let from = self.opens_from(stripes, now);
-        let held = planned || instead.is_some();
-        self.feeds.insert(feed, Feed::new(parent, stripes, held, from, now));
+        self.feeds.insert(feed, Feed::new(parent, stripes, from, now));
         self.commands.push_back(Command::Open { feed, parent, stripes, planned, instead, from });
         // Until it must have been answered.
         self.next = self.next.min(now.plus(OPEN_MS + 2 * self.round_trip(parent)));

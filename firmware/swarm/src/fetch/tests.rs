@@ -45,20 +45,6 @@ fn an_assignment_is_followed_and_a_change_moves_only_what_changed() {
 }
 
 #[test]
-fn what_came_anyway_is_asked_for_once_more_when_it_is_planned() {
-    let mut world = World::new(&[Kind::Honest; 2]);
-    world.all();
-    world.run(5_000);
-    let (owners, before) = (world.owners(), world.opened.len());
-    let theirs = |id: u32| (0..4).filter(|stripe| owners[usize::from(*stripe)] == id).collect::<Vec<u8>>();
-    world.candidates(&[candidate(1, 1, &theirs(1)), candidate(2, 1, &theirs(2))]);
-    world.run(6_000);
-    assert_eq!((world.owners(), world.opened.len() - before), (owners, 2), "its parents hear of it");
-    world.assert_smooth(200);
-    assert_eq!((world.pulled_blocks, world.again, world.open.len()), (0, 0, 2));
-}
-
-#[test]
 fn even_if_one_is_assigned_all_a_second_gives_headers() {
     let mut world = World::new(&[Kind::Honest; 2]);
     world.candidates(&[candidate(1, 1, &[0, 1, 2, 3]), candidate(2, 1, &[])]);
